@@ -1,0 +1,52 @@
+# Everything there is to run. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+$(READY): pyproject.toml constraints.txt deploy/setup-venv.sh
+	@bash deploy/setup-venv.sh $(VENV)
+	@touch $@
+
+setup: $(READY)  ## create .venv with everything pinned
+
+run: $(READY)  ## set up, then serve the quick start on http://127.0.0.1:8080
+	@exec $(BIN)/meterway serve --config deploy/quickstart.yaml
+
+sim: $(READY)  ## run the provider simulator alone on port 9000
+	@exec $(BIN)/meterway sim --port 9000
+
+check: $(READY)  ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(READY)  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+system-needs:
+	@bash deploy/system-needs.sh
+
+test: $(READY) system-needs  ## every test of the short programme (under 20 minutes on 2 cores)
+	$(BIN)/pytest -m "not long"
+
+test-long: $(READY) system-needs  ## the long programme: more examples, more kills, soak
+	$(BIN)/pytest -m long --timeout 3600
+
+bench: $(READY)  ## ratios against nginx (BENCH_PEERS=1: also LiteLLM and Portkey) into benchmarks/results/
+	@bash deploy/system-needs.sh bench
+	$(BIN)/python -m benchmarks.run
+
+micro: $(READY)  ## microbenchmarks of the stations, no sockets
+	$(BIN)/python -m benchmarks.micro
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help setup run sim check fix system-needs test test-long bench micro clean

@@ -1,0 +1,1 @@
+"""The thin durable agent runtime on top of the client."""

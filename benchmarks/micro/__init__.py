@@ -1,0 +1,1 @@
+"""Microbenchmarks, one for each station and each trick."""

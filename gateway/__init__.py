@@ -1,0 +1,1 @@
+"""Meterway's gateway: the standalone server between agents and model providers."""

@@ -1,0 +1,1 @@
+"""The configuration: parse, compile, validate, swap whole."""

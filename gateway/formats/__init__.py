@@ -1,0 +1,1 @@
+"""Wire shapes as typed structs, without behaviour."""

@@ -1,0 +1,1 @@
+"""The data plane's door: connections, routes, limits, health, drain."""

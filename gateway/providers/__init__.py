@@ -1,0 +1,1 @@
+"""The providers' dialects: one file each, four functions and one Capabilities value."""

@@ -1,0 +1,1 @@
+"""A scripted provider simulator for demos, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""What requests share: quota, health, pins, in memory or in a server."""

@@ -1,0 +1,1 @@
+"""What is told to operators, all made from one ExchangeRecord."""

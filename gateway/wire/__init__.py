@@ -1,0 +1,1 @@
+"""The callers' dialects: bytes to domain values and back."""

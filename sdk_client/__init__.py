@@ -1,0 +1,1 @@
+"""The one client through which programs talk to the gateway."""

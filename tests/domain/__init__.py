@@ -1,0 +1,1 @@
+"""Domain tests: values in, values out."""
