@@ -1,0 +1,21 @@
+"""What goes out to a provider: one upstream HTTP call as a value."""
+
+from dataclasses import dataclass
+
+from gateway.domain.catalog import Credential, Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCall:
+    """`path` is absolute and includes the provider's base path; the key is added by the egress function alone.
+
+    `deadline_s` is on the monotonic clock and covers everything up to the end of the body.
+    """
+
+    credential: Credential
+    path: str
+    body: bytes
+    timeouts: Timeouts
+    deadline_s: float
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    method: str = "POST"

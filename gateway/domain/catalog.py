@@ -1,0 +1,181 @@
+"""What can be called: providers, credentials, deployments and the routes over them, as immutable values."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Secret:
+    """A secret text that never shows in a repr, a log or a traceback."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where sockets go: the only place to which the credentials bound to it may be sent."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+class AuthStyle(Enum):
+    """Which header carries the provider key."""
+
+    BEARER = "authorization"
+    X_API_KEY = "x-api-key"
+    API_KEY = "api-key"
+    X_GOOG_API_KEY = "x-goog-api-key"
+    NONE = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One provider key and the one origin that it may be sent to."""
+
+    id: str
+    origin: Origin
+    secret: Secret
+    auth: AuthStyle = AuthStyle.BEARER
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How fast; None is unlimited."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self.requests_per_minute is None and self.tokens_per_minute is None and self.concurrent is None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `first_token_s` runs from the sent request to the first content, `idle_s` between chunks."""
+
+    connect_s: float = 3.0
+    first_token_s: float = 60.0
+    idle_s: float = 60.0
+    total_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model behind a target can take; None for a size means unknown, thus no limit."""
+
+    tools: bool = True
+    vision: bool = True
+    json_schema: bool = True
+    context_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Nano-USD for each million tokens, so that USD per million has nine exact decimals."""
+
+    input: int
+    output: int
+    cached_input: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One configured provider account: a dialect (`kind`), an origin and its keys."""
+
+    name: str
+    kind: str
+    origin: Origin
+    base_path: str
+    credentials: tuple[Credential, ...]
+    limits: Limits = Limits()
+    ca_file: str | None = None
+    connections: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One (provider, model, key): the unit that has a breaker, a cooldown and a latency.
+
+    `scopes` are the health scopes that it belongs to, from the narrow to the wide:
+    itself, its model at the provider, its key at the provider, the provider.
+    """
+
+    id: str
+    target: str
+    provider: Provider
+    credential: Credential
+    model: str
+    priority: int = 1
+    weight: float = 1.0
+    capabilities: Capabilities = Capabilities()
+    timeouts: Timeouts = Timeouts()
+    price: Price | None = None
+
+
+class Strategy(Enum):
+    WEIGHTED = "weighted"
+    LEAST_LATENCY = "least_latency"
+    CHEAPEST = "cheapest"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A model name that callers use, and what may answer it."""
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    strategy: Strategy = Strategy.WEIGHTED
+    sticky: bool = True
+    attempts: int = 3
+    timeouts: Timeouts = Timeouts()
+    fallback_models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who calls, what they may call (empty `models` is all), and how fast."""
+
+    id: str
+    limits: Limits = Limits()
+    models: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CallerKey:
+    """A key that a caller presents, known by the SHA-256 digest of its text."""
+
+    id: str
+    digest: bytes
+    tenant: Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything that one configuration offers; swapped whole, held by a request for all of its life."""
+
+    version: int
+    routes: dict[str, Route]
+    keys: dict[bytes, CallerKey] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
