@@ -1,0 +1,67 @@
+"""What a caller asks for, understood as far as the path acts on it; the rest stays as the caller wrote it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.domain.catalog import CallerKey
+
+
+class Operation(Enum):
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+
+
+class Dialect(Enum):
+    OPENAI = "openai"
+
+
+class Priority(Enum):
+    INTERACTIVE = "interactive"
+    AUTONOMOUS = "autonomous"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a target must be able to take; `output_tokens` is the largest declared limit times n, None if undeclared."""
+
+    tools: bool = False
+    vision: bool = False
+    json_schema: bool = False
+    input_tokens: int = 0
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """A parsed request body.
+
+    `members` are the top-level JSON members, each value as the caller wrote it; the body that goes upstream is written
+    anew from them, so that no two readers can understand a duplicate or an escaped name differently.
+    `session` is a session named in the body, `opening` the first messages, for requests that name none.
+    """
+
+    operation: Operation
+    dialect: Dialect
+    model: str
+    members: dict[str, bytes]
+    needs: Needs
+    stream: bool = False
+    include_usage: bool = False
+    session: str | None = None
+    opening: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls and under what terms, taken from the request's head. `deadline_s` is monotonic."""
+
+    key: CallerKey
+    request_id: str
+    started_s: float
+    started_at_s: float
+    deadline_s: float | None = None
+    session: str | None = None
+    run_id: str | None = None
+    parent_run_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    priority: Priority = Priority.INTERACTIVE

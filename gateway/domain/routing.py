@@ -1,0 +1,121 @@
+"""The planner: which deployments may answer, in which order, and why the others were dropped."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.domain.catalog import Capabilities, Deployment, Route, Strategy
+from gateway.domain.record import Drop
+from gateway.domain.request import Needs
+from gateway.domain.sticky import rendezvous
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why a deployment is not to be used now. `panic_ok` says that it may be tried when nothing else is left."""
+
+    reason: str
+    until_s: float
+    panic_ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A sticky session: its key, and where it was served last (a deployment id) if that is known."""
+
+    key: bytes
+    pin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """`order` is what to try, best first. In `panic` everything is out and only one attempt is worth making."""
+
+    order: tuple[Deployment, ...]
+    drops: tuple[Drop, ...] = ()
+    panic: bool = False
+    opens_at_s: float | None = None
+    fits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the planner is told about the world: blocks, expected latency in seconds, one die, the session."""
+
+    blocked: Callable[[Deployment], Block | None]
+    latency_s: Callable[[Deployment], float]
+    dice: Callable[[], float]
+    session: Session | None = None
+
+
+def plan(route: Route, needs: Needs, now: Conditions) -> RoutePlan:
+    drops: list[Drop] = []
+    fitting = [d for d in route.deployments if _fits(d, needs, drops)]
+    usable: list[Deployment] = []
+    spare: list[Deployment] = []
+    opens_at_s: float | None = None
+    for deployment in fitting:
+        block = now.blocked(deployment)
+        if block is None:
+            usable.append(deployment)
+            continue
+        drops.append(Drop(deployment.id, block.reason))
+        opens_at_s = block.until_s if opens_at_s is None else min(opens_at_s, block.until_s)
+        if block.panic_ok:
+            spare.append(deployment)
+    panic = not usable and bool(spare)
+    order = _ordered(spare if panic else usable, route, needs, now)
+    return RoutePlan(tuple(order), tuple(drops), panic, opens_at_s, fits=bool(fitting))
+
+
+def _fits(deployment: Deployment, needs: Needs, drops: list[Drop]) -> bool:
+    lacking = lacks(deployment.capabilities, needs)
+    if lacking is None:
+        return True
+    drops.append(Drop(deployment.id, lacking))
+    return False
+
+
+def lacks(has: Capabilities, needs: Needs) -> str | None:
+    """The first thing that a request needs and a target does not have."""
+    if needs.tools and not has.tools:
+        return "no_tools"
+    if needs.vision and not has.vision:
+        return "no_vision"
+    if needs.json_schema and not has.json_schema:
+        return "no_json_schema"
+    if has.context_tokens is not None and needs.input_tokens + (needs.output_tokens or 0) > has.context_tokens:
+        return "context_too_small"
+    if has.output_tokens is not None and needs.output_tokens is not None and needs.output_tokens > has.output_tokens:
+        return "output_too_small"
+    return None
+
+
+def _ordered(usable: list[Deployment], route: Route, needs: Needs, now: Conditions) -> list[Deployment]:
+    if len(usable) <= 1:
+        return usable
+    session = now.session if route.sticky else None
+    ranked: list[Deployment] = []
+    for priority in sorted({deployment.priority for deployment in usable}):
+        group = [deployment for deployment in usable if deployment.priority == priority]
+        ranked += rendezvous(session.key, group) if session else _by_strategy(group, route.strategy, needs, now)
+    if session and session.pin is not None:
+        ranked.sort(key=lambda deployment: deployment.id != session.pin)
+    return ranked
+
+
+def _by_strategy(group: list[Deployment], strategy: Strategy, needs: Needs, now: Conditions) -> list[Deployment]:
+    """Weighted order without replacement (Efraimidis and Spirakis 2006) breaks every tie."""
+    drawn = sorted(group, key=lambda deployment: -math.log(1.0 - now.dice()) / deployment.weight)
+    if strategy is Strategy.LEAST_LATENCY:
+        drawn.sort(key=now.latency_s)
+    elif strategy is Strategy.CHEAPEST:
+        drawn.sort(key=lambda deployment: _price(deployment, needs))
+    return drawn
+
+
+def _price(deployment: Deployment, needs: Needs) -> float:
+    price = deployment.price
+    if price is None:
+        return math.inf
+    return price.input * max(needs.input_tokens, 1) + price.output * (needs.output_tokens or needs.input_tokens or 1)

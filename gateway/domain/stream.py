@@ -1,0 +1,75 @@
+"""A streamed answer as a state machine: held back until it has content, then open, then ended or broken."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.domain.failure import Failure
+from gateway.domain.reply import Usage
+
+
+class EventKind(Enum):
+    """What one event of a provider's stream means for the path."""
+
+    PROLOGUE = "prologue"
+    CONTENT = "content"
+    FINISH = "finish"
+    USAGE = "usage"
+    DONE = "done"
+    ERROR = "error"
+    COMMENT = "comment"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """`raw` is the event as the provider wrote it, frame end included; `produced` the UTF-8 bytes of new content."""
+
+    kind: EventKind
+    raw: bytes
+    produced: int = 0
+    usage: Usage | None = None
+    failure: Failure | None = None
+    finish_reason: str | None = None
+
+
+class StreamState(Enum):
+    HELD = "held"
+    OPEN = "open"
+    ENDED = "ended"
+    BROKEN = "broken"
+
+
+class Signal(Enum):
+    """What can happen to a stream."""
+
+    QUIET = "quiet"
+    CONTENT = "content"
+    DONE = "done"
+    FAILED = "failed"
+
+
+TRANSITIONS: dict[StreamState, dict[Signal, StreamState]] = {
+    StreamState.HELD: {
+        Signal.QUIET: StreamState.HELD,
+        Signal.CONTENT: StreamState.OPEN,
+        Signal.DONE: StreamState.ENDED,
+        Signal.FAILED: StreamState.BROKEN,
+    },
+    StreamState.OPEN: {
+        Signal.QUIET: StreamState.OPEN,
+        Signal.CONTENT: StreamState.OPEN,
+        Signal.DONE: StreamState.ENDED,
+        Signal.FAILED: StreamState.BROKEN,
+    },
+    StreamState.ENDED: {},
+    StreamState.BROKEN: {},
+}
+
+SIGNALS: dict[EventKind, Signal] = {
+    EventKind.PROLOGUE: Signal.QUIET,
+    EventKind.CONTENT: Signal.CONTENT,
+    EventKind.FINISH: Signal.CONTENT,
+    EventKind.USAGE: Signal.QUIET,
+    EventKind.DONE: Signal.DONE,
+    EventKind.ERROR: Signal.FAILED,
+    EventKind.COMMENT: Signal.QUIET,
+}
