@@ -1,0 +1,93 @@
+"""JSON bodies of callers, checked and split into their top-level members before anything is understood."""
+
+import json
+import re
+
+import msgspec
+
+from gateway.domain.errors import InvalidRequest
+from gateway.formats.openai import decode_members, encode
+
+DEPTH_MAX = 64
+NODES_MAX = 200_000
+GUARDED = frozenset({"model", "messages", "max_tokens", "max_completion_tokens", "stream", "n", "user", "metadata"})
+
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def members_of(body: bytes) -> dict[str, bytes]:
+    """Top-level members in order, each value as the caller wrote it. Raises InvalidRequest."""
+    try:
+        if not body.isascii():
+            body.decode()
+        _check_size(body)
+        members = {name: bytes(value) for name, value in decode_members(body).items()}
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(
+            f"the body is not UTF-8 (byte {error.start} cannot be decoded); send JSON encoded as UTF-8"
+        ) from None
+    except msgspec.ValidationError:
+        raise InvalidRequest('the body is not a JSON object; send one, such as {"model": ..., ...}') from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body is not valid JSON: {_plain(str(error), body)}") from None
+    except RecursionError:
+        raise InvalidRequest(_too_deep()) from None
+    _check_duplicates(body, members)
+    return members
+
+
+def write(members: dict[str, bytes]) -> bytes:
+    """A JSON object written anew from members."""
+    return b"{" + b",".join([encode(name) + b":" + value for name, value in members.items()]) + b"}"
+
+
+def _plain(message: str, body: bytes) -> str:
+    message = message.removeprefix("JSON is malformed: ")
+    if body.startswith(b"\xef\xbb\xbf"):
+        return "it begins with a byte order mark (byte 0); send plain UTF-8"
+    if message == "Input data was truncated":
+        return "it ends too early, or holds half of a surrogate pair (\\ud800-\\udfff)"
+    return message
+
+
+def _too_deep() -> str:
+    return f"the body is nested deeper than {DEPTH_MAX} levels; flatten it"
+
+
+def _check_size(body: bytes) -> None:
+    brackets = body.translate(None, _NOT_BRACKETS)
+    if len(brackets) > DEPTH_MAX and _deep(brackets):
+        brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+        if _deep(brackets):
+            raise InvalidRequest(_too_deep())
+    if len(body) > NODES_MAX and body.count(b",") + len(brackets) // 2 > NODES_MAX:
+        bare = _STRINGS.sub(b"0", body)
+        if bare.count(b",") + bare.count(b"{") + bare.count(b"[") > NODES_MAX:
+            raise InvalidRequest(f"the body has more than {NODES_MAX} JSON values; send less in one request")
+
+
+def _deep(brackets: bytes) -> bool:
+    """Whether brackets remain after removing the innermost pairs once for each allowed level."""
+    for _ in range(DEPTH_MAX):
+        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if not shorter:
+            return False
+        if len(shorter) == len(brackets):
+            return True
+        brackets = shorter
+    return True
+
+
+def _check_duplicates(body: bytes, members: dict[str, bytes]) -> None:
+    """A body equal to its members written anew, compactly or in Python's default style, can hold no duplicate."""
+    items = [(encode(name), value) for name, value in members.items()]
+    if body == b"{" + b",".join([name + b":" + value for name, value in items]) + b"}":
+        return
+    if body == b"{" + b", ".join([name + b": " + value for name, value in items]) + b"}":
+        return
+    pairs = json.loads(body, object_pairs_hook=list)
+    names = [name for name, _ in pairs]
+    for name in GUARDED.intersection(names):
+        if names.count(name) > 1:
+            raise InvalidRequest(f"the body names {name!r} more than once; send it once", param=name)

@@ -1,0 +1,124 @@
+"""The OpenAI chat-completions dialect of callers: bytes to a ModelRequest."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.request import Dialect, ModelRequest, Needs, Operation
+from gateway.domain.tokens import estimate
+from gateway.formats import openai
+from gateway.wire.json_body import members_of
+
+PART_TOKENS = 1_000
+"""What an image, a sound or a file is taken to cost before a provider has counted it."""
+
+OPENING_MESSAGES = 2
+
+_T = TypeVar("_T")
+
+
+def parse(body: bytes) -> ModelRequest:
+    """Raises InvalidRequest that names the field."""
+    members = members_of(body)
+    model = require(members, "model", openai.decode_text)
+    raw_messages = members.get("messages")
+    if raw_messages is None:
+        raise InvalidRequest("'messages' is missing; send a list of messages", param="messages")
+    messages = read("messages", raw_messages, openai.decode_messages)
+    if not messages:
+        raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
+    stream = bool(optional(members, "stream", openai.decode_flag))
+    options = optional(members, "stream_options", openai.decode_stream_options) if stream else None
+    return ModelRequest(
+        operation=Operation.CHAT,
+        dialect=Dialect.OPENAI,
+        model=model,
+        members=members,
+        needs=_needs(members, raw_messages, messages),
+        stream=stream,
+        include_usage=options is not None and bool(options.include_usage),
+        session=_session(members),
+        opening=_opening(raw_messages, len(messages)),
+    )
+
+
+def read(name: str, raw: bytes, decode: Callable[[bytes], _T]) -> _T:
+    try:
+        return decode(raw)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{name!r} cannot be used: {error} (got {_short(raw)})", param=name) from None
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"{name!r} is not valid JSON: {error}", param=name) from None
+
+
+def require(members: dict[str, bytes], name: str, decode: Callable[[bytes], str]) -> str:
+    if name not in members:
+        raise InvalidRequest(f"{name!r} is missing", param=name)
+    value = read(name, members[name], decode)
+    if not value:
+        raise InvalidRequest(f"{name!r} is empty", param=name)
+    return value
+
+
+def optional(members: dict[str, bytes], name: str, decode: Callable[[bytes], _T]) -> _T | None:
+    raw = members.get(name)
+    return None if raw is None else read(name, raw, decode)
+
+
+def _short(raw: bytes) -> str:
+    text = raw.decode(errors="replace")
+    return text if len(text) <= 40 else "a value of " + str(len(raw)) + " bytes"
+
+
+def _needs(members: dict[str, bytes], raw_messages: bytes, messages: list[openai.Message]) -> Needs:
+    tools = members.get("tools")
+    response_format = optional(members, "response_format", openai.decode_response_format)
+    parts = [part for message in messages if isinstance(message.content, list) for part in message.content]
+    heavy = [part for part in parts if part.type not in ("text", "refusal")]
+    if heavy:
+        texts = [message.content for message in messages if isinstance(message.content, str)]
+        texts += [part.text for part in parts if part.text]
+        input_tokens = estimate("".join(texts).encode()) + PART_TOKENS * len(heavy)
+    else:
+        input_tokens = estimate(raw_messages)
+    if tools is not None:
+        input_tokens += estimate(tools)
+    return Needs(
+        tools=tools is not None and bool(read("tools", tools, openai.decode_list)),
+        vision=any(part.type == "image_url" for part in heavy),
+        json_schema=response_format is not None and response_format.type == "json_schema",
+        input_tokens=input_tokens,
+        output_tokens=_output_tokens(members),
+    )
+
+
+def _output_tokens(members: dict[str, bytes]) -> int | None:
+    """The largest declared limit counts: a provider may obey either."""
+    limits = [
+        optional(members, name, openai.decode_output_limit)
+        for name in ("max_tokens", "max_completion_tokens")
+        if name in members
+    ]
+    choices = optional(members, "n", openai.decode_choices) or 1
+    declared = max((limit for limit in limits if limit is not None), default=None)
+    return None if declared is None else declared * choices
+
+
+def _session(members: dict[str, bytes]) -> str | None:
+    for name in ("prompt_cache_key", "previous_response_id"):
+        if (raw := members.get(name)) is not None and (value := read(name, raw, openai.decode_optional_text)):
+            return f"{name}:{value}"
+    if (raw := members.get("metadata")) is not None and (data := read("metadata", raw, openai.decode_metadata)):
+        if data.user_id:
+            return f"metadata.user_id:{data.user_id}"
+    if (raw := members.get("user")) is not None and (value := read("user", raw, openai.decode_optional_text)):
+        return f"user:{value}"
+    return None
+
+
+def _opening(raw_messages: bytes, count: int) -> bytes:
+    if count <= OPENING_MESSAGES:
+        return raw_messages
+    return b"".join(openai.decode_openers(raw_messages)[:OPENING_MESSAGES])
