@@ -1,0 +1,107 @@
+"""What a configuration compiles to beside the catalog, as immutable values."""
+
+from dataclasses import dataclass, field
+from datetime import date
+
+from gateway.config.problems import Problem
+from gateway.domain.catalog import Catalog, Price, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    host: str
+    port: int
+    key: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The door's limits."""
+
+    body_bytes: int
+    head_timeout_s: float
+    body_timeout_s: float
+    keep_alive_s: float
+    grace_s: float
+    connections: int
+    headers_max: int
+    headers_bytes: int
+    header_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    otlp_endpoint: str | None
+    otlp_headers: tuple[tuple[str, Secret], ...]
+    otlp_interval_s: float
+    service_name: str
+    environment: str | None
+    log_level: str
+    access_log: str
+    genai_semconv: str
+    series_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sim:
+    """A provider that an in-process simulator plays; its origin in the catalog is sim://<provider>:0 until bound."""
+
+    provider: str
+    script: str | None
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A parsed allowance; exactly one of the two amounts is set."""
+
+    tenant: str
+    per: str
+    nano_usd: int | None
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceOverride:
+    provider: str
+    model: str
+    price: Price
+    starts: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """`unknown` is "refuse", "unpriced", or the price that every model without one has."""
+
+    unknown: str | Price
+    overrides: tuple[PriceOverride, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything in the file that is not the catalog. Database and redis are secrets: URLs may hold passwords."""
+
+    listen: Listen
+    admin: Admin | None
+    database: Secret
+    redis: Secret | None
+    server: Server
+    telemetry: Telemetry
+    prices: Prices
+    sims: tuple[Sim, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One configuration, whole: swap it in, or keep the one before."""
+
+    settings: Settings
+    catalog: Catalog
+    warnings: tuple[Problem, ...] = field(default=())

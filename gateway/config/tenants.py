@@ -1,0 +1,76 @@
+"""Compiles the tenants section into caller keys known by digest."""
+
+import hashlib
+
+from gateway.config.prices import nano
+from gateway.config.problems import Findings, choose
+from gateway.config.problems import Path as Place
+from gateway.config.schema import TenantSection
+from gateway.config.secret_refs import SecretRefs
+from gateway.config.settings import Budget
+from gateway.domain.catalog import CallerKey, Limits, Tenant
+
+_KEY_CHARS_MIN = 16
+
+
+def digest_of(text: str) -> bytes:
+    """How a presented key is looked up: the SHA-256 of its text."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def compile_keys(
+    tenants: list[TenantSection], models: frozenset[str], refs: SecretRefs, findings: Findings
+) -> dict[bytes, CallerKey]:
+    keys: dict[bytes, CallerKey] = {}
+    ids: dict[str, int] = {}
+    for index, section in enumerate(tenants):
+        place: Place = ("tenants", index)
+        if section.id in ids:
+            message = f"the tenant {section.id!r} is already tenants[{ids[section.id]}]"
+            findings.problem((*place, "id"), message, "merge the two, or rename one")
+        ids.setdefault(section.id, index)
+        for number, name in enumerate(section.models):
+            if name not in models:
+                message = f"there is no model {name!r}"
+                findings.problem((*place, "models", number), message, choose(name, models, "model"))
+        limits = section.limits
+        paced = Limits(limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
+        tenant = Tenant(section.id, paced, frozenset(section.models))
+        for number, ref in enumerate(section.keys):
+            _add_key(keys, tenant, number, ref, refs, findings, (*place, "keys", number))
+    return keys
+
+
+def _add_key(
+    keys: dict[bytes, CallerKey],
+    tenant: Tenant,
+    number: int,
+    ref: str,
+    refs: SecretRefs,
+    findings: Findings,
+    place: Place,
+) -> None:
+    secret = refs.resolve(ref, place)
+    if secret is None:
+        return
+    if len(secret.reveal()) < _KEY_CHARS_MIN:
+        findings.warning(place, f"the key in {ref} is shorter than {_KEY_CHARS_MIN} characters", "make a longer one")
+    digest = digest_of(secret.reveal())
+    other = keys.get(digest)
+    if other is not None:
+        message = f"the same key as the one of {other.id!r}"
+        findings.problem(place, message, "give every entry a key of its own; a key names its tenant")
+        return
+    keys[digest] = CallerKey(f"{tenant.id}#{number}", digest, tenant)
+
+
+def compile_budgets(tenants: list[TenantSection], findings: Findings) -> tuple[Budget, ...]:
+    budgets: list[Budget] = []
+    for index, section in enumerate(tenants):
+        for item in section.budgets:
+            amount = None if item.usd is None else nano(item.usd)
+            budgets.append(Budget(section.id, item.per, amount, item.tokens))
+        if section.budgets:
+            message = f"budgets are not enforced by this version (tenant {section.id!r})"
+            findings.warning(("tenants", index, "budgets"), message, "limits are enforced; budgets are only kept")
+    return tuple(budgets)
