@@ -1,9 +1,18 @@
 """The Protocols through which rooms on one floor meet; only app.py names who implements them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.domain.call import UpstreamCall
+from gateway.domain.catalog import Deployment
+from gateway.domain.failure import Failure
+from gateway.domain.quota import Rate, Refusal, Room
+from gateway.domain.record import ExchangeRecord
+from gateway.domain.reply import Reply
+from gateway.domain.request import ModelRequest
+from gateway.domain.routing import Block
+from gateway.domain.stream import StreamEvent
 
 
 class Clock(Protocol):
@@ -47,3 +56,88 @@ class Upstream(Protocol):
     async def send(self, call: UpstreamCall) -> UpstreamReply:
         """Up to the response head. Raises AttemptFailed, whose `sent` says if the provider may have it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The right to send one attempt to a deployment. Verdicts are told under it; `release` ends it, exactly once."""
+
+    deployment: Deployment
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Who and what met a failure (a key id, a hash of the body), so that one bad request opens nothing for all."""
+
+    caller: str
+    body: str
+
+
+class Health(Protocol):
+    """Circuits, cooldowns and misconfigurations of deployments. Never waits."""
+
+    def blocked(self, deployment: Deployment) -> Block | None: ...
+    def latency_s(self, deployment: Deployment) -> float: ...
+    def admit(self, deployment: Deployment, *, panic: bool) -> Permit | None: ...
+    def success(self, permit: Permit, first_token_s: float) -> None: ...
+    def failure(self, permit: Permit, failure: Failure, evidence: Evidence) -> None: ...
+    def neutral(self, permit: Permit) -> None:
+        """The attempt said nothing about the deployment (the caller left, our own limit)."""
+        ...
+
+    def proof(self, permit: Permit) -> None:
+        """The request that failed under this permit then worked elsewhere."""
+        ...
+
+    def release(self, permit: Permit) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place among at most `limit` concurrent requests of one counter."""
+
+    counter: str
+    limit: int
+
+
+class Quota(Protocol):
+    """Rates and slots. `take` takes all or nothing; everything taken is settled exactly once."""
+
+    async def take(self, rates: tuple[Rate, ...], slots: tuple[Slot, ...]) -> Refusal | None: ...
+    def settle(self, rates: tuple[Rate, ...], actual: tuple[int, ...], slots: tuple[Slot, ...]) -> None: ...
+    def room(self, rate: Rate) -> Room: ...
+
+
+class Pins(Protocol):
+    """Session key to the deployment that served it last."""
+
+    def get(self, key: bytes) -> str | None: ...
+    def put(self, key: bytes, deployment: str) -> None: ...
+
+
+class Recorder(Protocol):
+    """Takes the one record of an exchange; cannot fail the request."""
+
+    def record(self, record: ExchangeRecord) -> None: ...
+
+
+class StreamDecoder(Protocol):
+    """Bytes of a provider's stream to events; the same events for any chunking."""
+
+    def feed(self, chunk: bytes) -> list[StreamEvent]: ...
+    def end(self) -> list[StreamEvent]: ...
+
+
+class ProviderDialect(Protocol):
+    """The four functions of a provider's file."""
+
+    def encode_request(
+        self, request: ModelRequest, deployment: Deployment, deadline_s: float, request_id: str
+    ) -> UpstreamCall: ...
+    def decode_reply(self, request: ModelRequest, body: bytes) -> Reply: ...
+    def decode_stream(self) -> StreamDecoder: ...
+    def decode_error(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, wall_s: float
+    ) -> Failure: ...
+    def without_usage(self, raw: bytes) -> bytes: ...

@@ -1,4 +1,4 @@
-"""When a circuit trips: enough traffic, enough failures, and proof that the deployment rather than one request is bad."""
+"""When a circuit trips: enough traffic, enough failures, and proof that it is the deployment that is bad."""
 
 from collections import deque
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 HINT_MAX_S = 120.0
@@ -68,7 +68,7 @@ def _parse_date_s(text: str | None) -> float | None:
     try:
         when = parsedate_to_datetime(text)
         if when.tzinfo is None:
-            when = when.replace(tzinfo=timezone.utc)
+            when = when.replace(tzinfo=UTC)
         return when.timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
@@ -78,7 +78,7 @@ def _parse_rfc3339_s(text: str) -> float | None:
     try:
         when = datetime.fromisoformat(text)
         if when.tzinfo is None:
-            when = when.replace(tzinfo=timezone.utc)
+            when = when.replace(tzinfo=UTC)
         return when.timestamp()
     except (ValueError, OverflowError):
         return None

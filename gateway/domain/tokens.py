@@ -1,6 +1,6 @@
 """How many tokens a text has, estimated from its bytes before any provider has counted it."""
 
-SAMPLE_BYTES = 1024
+SAMPLE_BYTES = 512
 SAMPLES = 4
 SAFETY = 1.15
 

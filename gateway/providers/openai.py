@@ -20,6 +20,7 @@ CAPABILITIES = Capabilities()
 TOKENS_MAX = 1 << 40
 
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.EMBEDDINGS: "/embeddings"}
+_OURS = frozenset({"model", "stream_options"})
 _WITH_USAGE = b'{"include_usage":true}'
 _JSON = (b"accept", b"application/json")
 _EVENTS = (b"accept", b"text/event-stream")
@@ -74,7 +75,7 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     members = request.members
     pieces = [b'{"model":', openai.encode(deployment.model)]
     for name, value in members.items():
-        if name != "model" and name != "stream_options":
+        if name not in _OURS:
             pieces += (b",", openai.encode(name), b":", value)
     if request.stream:
         pieces += (b',"stream_options":', _stream_options(members.get("stream_options")))
@@ -115,8 +116,8 @@ def decode_reply(request: ModelRequest, body: bytes) -> Reply:
         raise _malformed("the provider's answer is not JSON of the expected shape") from None
 
 
-def _malformed(message: str, kind: FailureKind = FailureKind.MALFORMED_BODY) -> AttemptFailed:
-    return AttemptFailed(Failure(kind, message, status=200, sent=Sent.YES))
+def _malformed(message: str) -> AttemptFailed:
+    return AttemptFailed(Failure(FailureKind.MALFORMED_BODY, message, status=200, sent=Sent.YES))
 
 
 def _raise_inner(error: msgspec.Raw) -> None:
@@ -216,11 +217,13 @@ class ChatStream:
         self._framer = Framer()
 
     def feed(self, chunk: bytes) -> list[StreamEvent]:
-        """Raises AttemptFailed (MALFORMED_STREAM)."""
+        """What is broken comes as the last event, an ERROR, so that nothing before it is lost."""
+        events: list[StreamEvent] = []
         try:
-            return [_event(frame) for frame in self._framer.feed(chunk)]
+            events.extend(map(_event, self._framer.feed(chunk)))
         except FramingError as error:
-            raise _malformed(str(error), FailureKind.MALFORMED_STREAM) from None
+            events.append(_broken(b"", str(error)))
+        return events
 
     def end(self) -> list[StreamEvent]:
         """What the clean end of the body completes."""
@@ -239,7 +242,7 @@ def _event(frame: Frame) -> StreamEvent:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         if data.strip() == b"[DONE]":
             return StreamEvent(EventKind.DONE, frame.raw)
-        raise _malformed("an event of the provider's stream is not valid JSON", FailureKind.MALFORMED_STREAM) from None
+        return _broken(frame.raw, "an event of the provider's stream is not valid JSON")
     if (error := bytes(chunk.error)) and error != b"null":
         return StreamEvent(EventKind.ERROR, frame.raw, failure=_inner_failure(error))
     usage = usage_of(chunk.usage)
@@ -253,13 +256,16 @@ def _event(frame: Frame) -> StreamEvent:
     return StreamEvent(kind, frame.raw, produced, usage, None, reason)
 
 
+def _broken(raw: bytes, message: str) -> StreamEvent:
+    failure = Failure(FailureKind.MALFORMED_STREAM, message, status=200, sent=Sent.YES)
+    return StreamEvent(EventKind.ERROR, raw, failure=failure)
+
+
 def _produced(choice: openai.ChunkChoice) -> int:
     delta = choice.delta
     if delta is None:
         return len(choice.text or "")
-    size = len(delta.content or "")
-    for text in (delta.refusal,):
-        size += len(text or "")
+    size = len(delta.content or "") + len(delta.refusal or "")
     for raw in (delta.tool_calls, delta.function_call, delta.reasoning_content, delta.reasoning, delta.audio):
         if (value := bytes(raw)) and value not in (b"null", b'""', b"[]"):
             size += len(value)

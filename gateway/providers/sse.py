@@ -1,5 +1,6 @@
 """Server-sent events as bytes: any chunking of a stream gives the same frames."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
@@ -29,7 +30,7 @@ class Framer:
         self._carriage = False
         self._started = False
 
-    def feed(self, chunk: bytes) -> list[Frame]:
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
         """The frames that `chunk` completes. Raises FramingError when one grows too large."""
         if self._carriage or b"\r" in chunk:
             chunk = self._unify(chunk)
@@ -37,9 +38,11 @@ class Framer:
         if not self._started and text:
             text = self._without_mark(text)
         *whole, self._pending = text.split(b"\n\n")
+        for text in whole:
+            if (frame := _frame(text)) is not None:
+                yield frame
         if len(self._pending) > EVENT_BYTES_MAX:
             raise FramingError(f"an event is larger than {EVENT_BYTES_MAX} bytes")
-        return [frame for text in whole if (frame := _frame(text)) is not None]
 
     def rest(self) -> Frame | None:
         """What is left at the end of the stream, if it is a frame that lacks only its blank line."""

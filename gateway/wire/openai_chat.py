@@ -108,14 +108,13 @@ def _output_tokens(members: dict[str, bytes]) -> int | None:
 
 def _session(members: dict[str, bytes]) -> str | None:
     for name in ("prompt_cache_key", "previous_response_id"):
-        if (raw := members.get(name)) is not None and (value := read(name, raw, openai.decode_optional_text)):
+        if value := optional(members, name, openai.decode_optional_text):
             return f"{name}:{value}"
-    if (raw := members.get("metadata")) is not None and (data := read("metadata", raw, openai.decode_metadata)):
-        if data.user_id:
-            return f"metadata.user_id:{data.user_id}"
-    if (raw := members.get("user")) is not None and (value := read("user", raw, openai.decode_optional_text)):
-        return f"user:{value}"
-    return None
+    metadata = optional(members, "metadata", openai.decode_metadata)
+    if metadata is not None and metadata.user_id:
+        return f"metadata.user_id:{metadata.user_id}"
+    user = optional(members, "user", openai.decode_optional_text)
+    return f"user:{user}" if user else None
 
 
 def _opening(raw_messages: bytes, count: int) -> bytes:

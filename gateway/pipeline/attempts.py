@@ -1,0 +1,263 @@
+"""The attempt loop: one flat bounded walk over the plan, with every branch in sight."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+from gateway.domain.answer import error_for, no_target
+from gateway.domain.catalog import Deployment, Route
+from gateway.domain.errors import DeadlineExceeded, GatewayError
+from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Scope, Sent
+from gateway.domain.record import Attempt, Drop
+from gateway.domain.reply import Reply
+from gateway.domain.request import Caller, ModelRequest
+from gateway.domain.retry import Again, Next, Situation, Stop, decide
+from gateway.domain.routing import Conditions, RoutePlan, Session, plan
+from gateway.pipeline.admission import Ticket, rates_of, slots_of, worst_case_tokens
+from gateway.pipeline.desk import Desk
+from gateway.pipeline.relay import Relay
+from gateway.pipeline.trace import Trace
+from gateway.pipeline.lease import Lease
+from gateway.ports import Evidence, ProviderDialect, UpstreamReply
+
+REPLY_BYTES_MAX = 64 * 1024 * 1024
+ERROR_BYTES_MAX = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the loop found: the answer, and what is held for it until it has been read."""
+
+    answer: Reply | Relay
+    lease: Lease
+
+
+class AttemptLoop:
+    """Finds an answer for one request. Attempts are bounded by count, by the deadline and by the retry budget."""
+
+    __slots__ = ("_caller", "_deadline_s", "_desk", "_failed", "_last", "_left", "_request", "_session", "_trace")
+
+    def __init__(
+        self,
+        desk: Desk,
+        caller: Caller,
+        request: ModelRequest,
+        trace: Trace,
+        *,
+        session: Session | None,
+        deadline_s: float,
+    ) -> None:
+        self._desk = desk
+        self._caller = caller
+        self._request = request
+        self._trace = trace
+        self._session = session
+        self._deadline_s = deadline_s
+        self._failed: list[Lease] = []
+        self._last: Failure | None = None
+        self._left = 0
+
+    async def run(self, routes: list[Route]) -> Served:
+        """Through the route and then its fallback models. Raises the GatewayError that the caller shall see."""
+        self._left = routes[0].attempts
+        self._desk.retry_budget(routes[0].name).request(self._desk.clock.monotonic_s())
+        first: RoutePlan | None = None
+        for route in routes:
+            planned = self._plan(route)
+            first = first or planned
+            if (served := await self._walk(route, planned)) is not None:
+                return served
+            if (
+                self._last is not None
+                and self._last.kind is not FailureKind.CONTEXT_LENGTH
+                and not self._last.rule.fallback
+            ):
+                break
+        if first is None:
+            raise AssertionError("a request has at least one route")
+        raise self._error(first)
+
+    def _plan(self, route: Route) -> RoutePlan:
+        health = self._desk.health
+        conditions = Conditions(health.blocked, health.latency_s, self._desk.clock.dice, self._session)
+        planned = plan(route, self._request.needs, conditions)
+        self._trace.drops += planned.drops
+        if planned.panic:
+            self._trace.panic = True
+            self._left = min(self._left, 1)
+        return planned
+
+    async def _walk(self, route: Route, planned: RoutePlan) -> Served | None:
+        """None when nothing on this route answered; `_last` then holds why, if anything was tried."""
+        queue = list(planned.order)
+        tries_here = 0
+        wait_s = 0.0
+        while queue and self._left > 0 and self._may_start(route):
+            deployment = queue[0]
+            lease = await self._lease(deployment, panic=planned.panic)
+            if lease is None:
+                queue.pop(0)
+                continue
+            self._left -= 1
+            tries_here += 1
+            outcome = await self._try(lease, wait_s)
+            if isinstance(outcome, Served):
+                return outcome
+            others = [d for d in queue[1:] if not _meets_again(outcome, deployment, d)]
+            match decide(outcome, self._situation(tries_here, others=bool(others)), self._desk.clock.dice()):
+                case Again(wait_s):
+                    await self._desk.clock.sleep_s(wait_s)
+                case Next():
+                    queue, tries_here, wait_s = others, 0, 0.0
+                case Stop():
+                    return None
+        return None
+
+    def _situation(self, tries_here: int, *, others: bool) -> Situation:
+        remaining_s = self._deadline_s - self._desk.clock.monotonic_s()
+        return Situation(tries_here, self._left, remaining_s, others)
+
+    def _may_start(self, route: Route) -> bool:
+        """The deadline and, for every attempt after the first, the retry budget."""
+        now_s = self._desk.clock.monotonic_s()
+        if now_s >= self._deadline_s:
+            return False
+        if self._trace.attempts and not self._desk.retry_budget(route.name).spend(now_s):
+            self._trace.retries_denied += 1
+            return False
+        return True
+
+    async def _lease(self, deployment: Deployment, *, panic: bool) -> Lease | None:
+        """A permit and a place within the limits of the provider key; None, and a drop, when there is none now."""
+        ticket = await self._provider_room(deployment)
+        if ticket is None:
+            self._trace.drops.append(Drop(deployment.id, "provider_quota"))
+            return None
+        permit = self._desk.health.admit(deployment, panic=panic)
+        if permit is None:
+            ticket.settle(None)
+            self._trace.drops.append(Drop(deployment.id, "no_permit"))
+            return None
+        return Lease(self._desk.health, permit, ticket)
+
+    async def _provider_room(self, deployment: Deployment) -> Ticket | None:
+        limits = deployment.provider.limits
+        quota = self._desk.quota
+        if limits.empty:
+            return Ticket(quota, (), ())
+        scope = "provider:" + deployment.credential.id
+        rates, slots = rates_of(scope, limits, worst_case_tokens(self._request)), slots_of(scope, limits)
+        return None if await quota.take(rates, slots) is not None else Ticket(quota, rates, slots)
+
+    async def _try(self, lease: Lease, wait_s: float) -> Served | Failure:
+        """One attempt. Its lease is closed here unless an answer takes it along."""
+        clock, trace = self._desk.clock, self._trace
+        started_s = clock.monotonic_s()
+        outcome: Served | Failure | None = None
+        try:
+            outcome = Served(await self._call(lease.deployment, started_s), lease)
+        except AttemptFailed as error:
+            outcome = self._last = error.failure
+        finally:
+            ended_s = clock.monotonic_s()
+            trace.upstream_s += ended_s - started_s
+            failure = outcome if isinstance(outcome, Failure) else None
+            self._note(lease.deployment, (started_s, ended_s, wait_s), failure, cancelled=outcome is None)
+            if isinstance(outcome, Served):
+                trace.first_token_s = ended_s - self._caller.started_s
+                lease.success(ended_s - started_s)
+                for failed in self._failed:
+                    failed.proof()
+            else:
+                if failure is not None:
+                    lease.failure(failure, self.evidence())
+                    self._failed.append(lease)
+                lease.close(None)
+        return outcome
+
+    async def _call(self, deployment: Deployment, started_s: float) -> Reply | Relay:
+        desk, request = self._desk, self._request
+        dialect = desk.dialects[deployment.provider.kind]
+        call = dialect.encode_request(request, deployment, self._deadline_s, self._caller.request_id)
+        reply = await desk.upstream.send(call)
+        relay: Relay | None = None
+        try:
+            if reply.status != 200:
+                body = await reply.read(ERROR_BYTES_MAX)
+                raise AttemptFailed(dialect.decode_error(reply.status, reply.headers, body, desk.clock.wall_s()))
+            if not request.stream:
+                return dialect.decode_reply(request, await reply.read(REPLY_BYTES_MAX))
+            await self._refuse_document(reply, dialect)
+            opening = Relay(reply, dialect, desk.clock, self._trace, pass_usage=request.include_usage)
+            await opening.open(started_s + deployment.timeouts.first_token_s, deployment.timeouts.idle_s)
+            relay = opening
+            return relay
+        finally:
+            if relay is None:
+                reply.close()
+
+    async def _refuse_document(self, reply: UpstreamReply, dialect: ProviderDialect) -> None:
+        """A stream was asked for and a JSON document came: an error inside a 200, or nonsense."""
+        kind = next((value for name, value in reply.headers if name == b"content-type"), b"")
+        if not kind.startswith(b"application/json"):
+            return
+        dialect.decode_reply(self._request, await reply.read(ERROR_BYTES_MAX))
+        message = "the provider answered a stream request with a whole document"
+        raise AttemptFailed(Failure(FailureKind.MALFORMED_STREAM, message, 200, sent=Sent.YES))
+
+    def _note(
+        self, deployment: Deployment, times_s: tuple[float, float, float], failure: Failure | None, *, cancelled: bool
+    ) -> None:
+        started_s, ended_s, wait_s = times_s
+        self._trace.attempts.append(
+            Attempt(
+                deployment=deployment.id,
+                provider=deployment.provider.name,
+                model=deployment.model,
+                started_s=started_s - self._caller.started_s,
+                duration_s=ended_s - started_s,
+                status=failure.status if failure else None if cancelled else 200,
+                failure=failure.kind.value if failure else "cancelled" if cancelled else None,
+                wait_s=wait_s,
+            )
+        )
+
+    def evidence(self) -> Evidence:
+        body = hashlib.blake2b(b"".join(self._request.members.values()), digest_size=8).hexdigest()
+        return Evidence(self._caller.key.id, body)
+
+    def _error(self, first: RoutePlan) -> GatewayError:
+        now_s = self._desk.clock.monotonic_s()
+        opens_in_s = None if first.opens_at_s is None else max(0.0, first.opens_at_s - now_s)
+        last = self._last
+        if last is None and now_s >= self._deadline_s:
+            return DeadlineExceeded("the deadline passed before any target could be tried")
+        if last is None:
+            return no_target(first, self._request.model, opens_in_s)
+        hints = [hint_s for hint_s in (last.hint_s, opens_in_s) if hint_s is not None]
+        return error_for(last, min(hints, default=None))
+
+
+def _meets_again(failure: Failure, failed: Deployment, other: Deployment) -> bool:
+    """Whether `other` lies within the reach of what failed."""
+    match failure.rule.scope:
+        case Scope.PROVIDER:
+            return failed.provider.name == other.provider.name
+        case Scope.MODEL:
+            return failed.target == other.target
+        case Scope.CREDENTIAL:
+            return failed.credential.id == other.credential.id
+        case Scope.DEPLOYMENT:
+            return failed.id == other.id
+        case Scope.REQUEST:
+            return True
+
+
+def deadline_of(caller: Caller, route: Route) -> float:
+    """The caller's deadline or the route's total, whichever comes first, with a margin to answer in."""
+    total_s = route.timeouts.total_s
+    if caller.deadline_s is not None:
+        total_s = min(total_s, caller.deadline_s - caller.started_s)
+    margin_s = min(0.05, total_s * 0.05)
+    deadline_s = caller.started_s + total_s - margin_s
+    return deadline_s if math.isfinite(deadline_s) else caller.started_s + route.timeouts.total_s

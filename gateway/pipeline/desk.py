@@ -1,0 +1,27 @@
+"""What the stations of one gateway share: its collaborators, by their ports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.domain.retry import RetryBudget
+from gateway.ports import Clock, Health, Pins, ProviderDialect, Quota, Recorder, Upstream
+
+
+@dataclass(slots=True)
+class Desk:
+    """`dialects` maps a provider kind to its dialect; `retry_budgets` one budget to each route name."""
+
+    clock: Clock
+    upstream: Upstream
+    health: Health
+    quota: Quota
+    pins: Pins
+    recorder: Recorder
+    dialects: Mapping[str, ProviderDialect]
+    retry_budgets: dict[str, RetryBudget] = field(default_factory=dict)
+
+    def retry_budget(self, route: str) -> RetryBudget:
+        budget = self.retry_budgets.get(route)
+        if budget is None:
+            budget = self.retry_budgets[route] = RetryBudget()
+        return budget

@@ -1,0 +1,119 @@
+"""The relay of one streamed answer: held back until it has content, then passed on as it comes."""
+
+from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
+from gateway.domain.stream import SIGNALS, TRANSITIONS, EventKind, Signal, StreamEvent, StreamState
+from gateway.pipeline.trace import Trace
+from gateway.ports import Clock, ProviderDialect, UpstreamReply
+
+HELD_BYTES_MAX = 256 * 1024
+
+
+class Relay:
+    """`open` returns when the answer is worth committing to; `next` then gives the bytes for the caller.
+
+    Invariant: nothing has been given out while the state is HELD, so a failure before that can go to another target.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_decoder",
+        "_dialect",
+        "_first_s",
+        "_idle_s",
+        "_pass_usage",
+        "_reply",
+        "_trace",
+        "_wire",
+        "state",
+    )
+
+    def __init__(
+        self, reply: UpstreamReply, dialect: ProviderDialect, clock: Clock, trace: Trace, *, pass_usage: bool
+    ) -> None:
+        self._reply = reply
+        self._dialect = dialect
+        self._decoder = dialect.decode_stream()
+        self._clock = clock
+        self._trace = trace
+        self._pass_usage = pass_usage
+        self._wire: list[bytes] = []
+        self._idle_s = 0.0
+        self.state = StreamState.HELD
+
+    async def open(self, first_by_s: float, idle_s: float) -> None:
+        """Reads up to the first content, by the monotonic time `first_by_s`. Raises AttemptFailed."""
+        self._idle_s = idle_s
+        held_bytes = 0
+        while self.state is StreamState.HELD:
+            left_s = first_by_s - self._clock.monotonic_s()
+            try:
+                chunk = await self._reply.next_chunk(max(left_s, 0.0))
+            except AttemptFailed as error:
+                raise _before_content(error.failure) from None
+            held_bytes += len(chunk)
+            self._take(chunk)
+            if held_bytes > HELD_BYTES_MAX and self.state is StreamState.HELD:
+                raise AttemptFailed(_too_long_without_content())
+
+    async def next(self) -> bytes:
+        """Bytes for the caller, whole events only; b"" after the end. Raises AttemptFailed once what came is given."""
+        while not self._wire:
+            if self.state is StreamState.ENDED:
+                return b""
+            started_s = self._clock.monotonic_s()
+            chunk = await self._reply.next_chunk(self._idle_s)
+            self._trace.upstream_s += self._clock.monotonic_s() - started_s
+            self._take(chunk)
+        wire, self._wire = self._wire, []
+        return wire[0] if len(wire) == 1 else b"".join(wire)
+
+    def close(self) -> None:
+        self._reply.close()
+
+    def _take(self, chunk: bytes) -> None:
+        events = self._decoder.feed(chunk) if chunk else self._decoder.end()
+        for event in events:
+            self._accept(event)
+            if self.state is StreamState.ENDED:
+                return
+        if not chunk:
+            raise AttemptFailed(_truncated())
+
+    def _accept(self, event: StreamEvent) -> None:
+        trace = self._trace
+        signal = SIGNALS[event.kind]
+        if event.usage is not None:
+            trace.usage = event.usage
+        if signal is Signal.FAILED:
+            self._break(event)
+        self.state = TRANSITIONS[self.state][signal]
+        trace.produced_bytes += event.produced
+        if event.finish_reason is not None:
+            trace.finish_reasons += (event.finish_reason,)
+        if self._pass_usage:
+            self._wire.append(event.raw)
+        elif event.kind is not EventKind.USAGE:
+            self._wire.append(self._dialect.without_usage(event.raw))
+
+    def _break(self, event: StreamEvent) -> None:
+        if event.failure is None:
+            raise AssertionError("an ERROR event carries its failure")
+        self.state = StreamState.BROKEN
+        raise AttemptFailed(event.failure)
+
+
+def _before_content(failure: Failure) -> Failure:
+    """A stall before the first content is a slow first token."""
+    if failure.kind is not FailureKind.STALLED:
+        return failure
+    message = "the provider sent no content in time"
+    return Failure(FailureKind.FIRST_TOKEN_TIMEOUT, message, failure.status, sent=Sent.YES)
+
+
+def _truncated() -> Failure:
+    return Failure(FailureKind.TRUNCATED, "the provider's stream ended before its end marker", 200, sent=Sent.YES)
+
+
+def _too_long_without_content() -> Failure:
+    message = f"the provider sent {HELD_BYTES_MAX} bytes without any content"
+    return Failure(FailureKind.MALFORMED_STREAM, message, 200, sent=Sent.YES)

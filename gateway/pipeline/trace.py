@@ -1,0 +1,113 @@
+"""What is noted about one exchange on its way, until the record is made from it."""
+
+from gateway.domain.errors import Fault, GatewayError, UpstreamRefused
+from gateway.domain.record import Attempt, Drop, ExchangeRecord, Provenance
+from gateway.domain.reply import NO_USAGE, Usage
+from gateway.domain.request import Caller, ModelRequest
+
+
+class Trace:
+    """Written by the stations in turn, by one task only."""
+
+    __slots__ = (
+        "attempts",
+        "client_gone",
+        "committed",
+        "cost_nano_usd",
+        "drops",
+        "error",
+        "finish_reasons",
+        "first_token_s",
+        "panic",
+        "produced_bytes",
+        "retries_denied",
+        "sticky",
+        "upstream_s",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
+        self.drops: list[Drop] = []
+        self.error: GatewayError | None = None
+        self.usage: Usage | None = None
+        self.produced_bytes = 0
+        self.cost_nano_usd: int | None = None
+        self.finish_reasons: tuple[str, ...] = ()
+        self.first_token_s: float | None = None
+        self.upstream_s = 0.0
+        self.retries_denied = 0
+        self.panic = False
+        self.committed = False
+        self.client_gone = False
+        self.sticky = "none"
+
+
+def record_of(trace: Trace, caller: Caller, request: ModelRequest, now_s: float) -> ExchangeRecord:
+    """The frozen record; a pure function of what was noted."""
+    error = trace.error
+    duration_s = now_s - caller.started_s
+    usage, provenance = usage_of(trace, request)
+    return ExchangeRecord(
+        request_id=caller.request_id,
+        operation=request.operation.value,
+        dialect=request.dialect.value,
+        stream=request.stream,
+        tenant=caller.key.tenant.id,
+        key_id=caller.key.id,
+        model=request.model,
+        status=_status(trace),
+        error_code=_code(error),
+        fault=_fault(trace),
+        started_at_s=caller.started_at_s,
+        duration_s=duration_s,
+        overhead_s=max(0.0, duration_s - trace.upstream_s),
+        first_token_s=trace.first_token_s,
+        attempts=tuple(trace.attempts),
+        drops=tuple(trace.drops),
+        usage=usage,
+        provenance=provenance,
+        cost_nano_usd=trace.cost_nano_usd,
+        sticky=trace.sticky,
+        retries_denied=trace.retries_denied,
+        panic=trace.panic,
+        committed=trace.committed,
+        client_gone=trace.client_gone,
+        run_id=caller.run_id,
+        parent_run_id=caller.parent_run_id,
+        tags=caller.tags,
+        finish_reasons=trace.finish_reasons,
+    )
+
+
+def _status(trace: Trace) -> int:
+    if trace.client_gone:
+        return 499
+    error = trace.error
+    if error is None or trace.committed:
+        return 200
+    return error.reply_status if isinstance(error, UpstreamRefused) else error.status
+
+
+def _code(error: GatewayError | None) -> str | None:
+    if isinstance(error, UpstreamRefused):
+        return error.reply_code or error.code
+    return error.code if error else None
+
+
+def _fault(trace: Trace) -> Fault | None:
+    if trace.error is not None:
+        return trace.error.fault
+    return Fault.CALLER if trace.client_gone else None
+
+
+def usage_of(trace: Trace, request: ModelRequest) -> tuple[Usage, Provenance]:
+    """The provider's figure, else what was counted on the way, else what was estimated."""
+    if trace.usage is not None:
+        return trace.usage, Provenance.EXACT
+    if trace.produced_bytes:
+        return Usage(request.needs.input_tokens, max(1, trace.produced_bytes // 4)), Provenance.COUNTED
+    served = bool(trace.attempts) and trace.attempts[-1].failure is None
+    if served or trace.committed:
+        return Usage(request.needs.input_tokens, 0), Provenance.ESTIMATED
+    return NO_USAGE, Provenance.NONE

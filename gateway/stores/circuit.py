@@ -1,0 +1,102 @@
+"""One deployment's circuit: pybreaker keeps the state, our window decides when to trip and who may probe."""
+
+import pybreaker
+
+from gateway.domain.breaker import TripRule, TripWindow
+
+
+class _StateChanges(pybreaker.CircuitBreakerListener):
+    def __init__(self, circuit: "Circuit") -> None:
+        self._circuit = circuit
+
+    def state_change(self, cb: object, old_state: object, new_state: pybreaker.CircuitBreakerState) -> None:
+        del cb, old_state
+        self._circuit.moved(new_state.name)
+
+
+class Circuit:
+    """Permits carry a generation, so that a verdict from before a state change cannot move the new state."""
+
+    __slots__ = ("_breaker", "_opened_s", "_probing", "_rule", "generation", "now_s", "state", "transitions", "window")
+
+    def __init__(self, name: str, rule: TripRule) -> None:
+        self._rule = rule
+        self.state = pybreaker.STATE_CLOSED
+        self.generation = 0
+        self.transitions = 0
+        self.now_s = 0.0
+        self.window = TripWindow(rule)
+        self._opened_s = 0.0
+        self._probing = 0
+        self._breaker = pybreaker.CircuitBreaker(
+            name=name, listeners=[_StateChanges(self)], throw_new_error_on_trip=False
+        )
+
+    def moved(self, state: str) -> None:
+        """Called by pybreaker after every change of state."""
+        self.state = state
+        self.generation += 1
+        self.transitions += 1
+        self._probing = 0
+        self._opened_s = self.now_s
+        self.window = TripWindow(self._rule)
+
+    @property
+    def closed(self) -> bool:
+        return self.state == pybreaker.STATE_CLOSED
+
+    def opens_at_s(self, now_s: float) -> float | None:
+        """When the next probe may go; None when a request may go now."""
+        if self.state == pybreaker.STATE_CLOSED:
+            return None
+        if self.state == pybreaker.STATE_OPEN:
+            due_s = self._opened_s + self._rule.open_s
+            return due_s if now_s < due_s else None
+        return now_s + self._rule.open_s if self._probing >= self._rule.probes else None
+
+    def admit(self, now_s: float) -> int | None:
+        """A generation to report under, or None."""
+        if self.state == pybreaker.STATE_CLOSED:
+            return self.generation
+        if self.opens_at_s(now_s) is not None:
+            return None
+        if self.state == pybreaker.STATE_OPEN:
+            self.now_s = now_s
+            self._breaker.half_open()
+        self._probing += 1
+        return self.generation
+
+    def success(self, generation: int, now_s: float) -> None:
+        if generation != self.generation:
+            return
+        if self.state == pybreaker.STATE_CLOSED:
+            self.window.success(now_s)
+            return
+        self.now_s = now_s
+        self._breaker.close()
+
+    def failure(self, generation: int, now_s: float, *, caller: str, body: str, proven: bool) -> None:
+        if generation != self.generation:
+            return
+        if self.state == pybreaker.STATE_CLOSED:
+            self.window.failure(now_s, caller=caller, body=body, proven=proven)
+            self._trip(now_s)
+        elif self.state == pybreaker.STATE_HALF_OPEN:
+            self.now_s = now_s
+            self._breaker.open()
+
+    def proof(self, generation: int, now_s: float) -> None:
+        """The request that failed here worked elsewhere: the failure was not its own doing."""
+        if generation == self.generation and self.closed:
+            self.window.proof()
+            self._trip(now_s)
+
+    def neutral(self, generation: int) -> None:
+        """The attempt says nothing about the deployment; a probe gives its place back."""
+        if generation == self.generation and self._probing:
+            self._probing -= 1
+
+    def _trip(self, now_s: float) -> None:
+        if self.window.trips(now_s):
+            self.now_s = now_s
+            self._breaker.open()

@@ -1,0 +1,175 @@
+"""What is known about the deployments now: circuits, cooldowns, misconfigurations and latency, never mixed."""
+
+from dataclasses import dataclass
+
+from gateway.domain.breaker import TripRule
+from gateway.domain.catalog import Catalog, Deployment
+from gateway.domain.failure import CONNECT_KINDS, Failure, FailureKind, Health, Scope
+from gateway.domain.hints import clamped_s
+from gateway.domain.latency import PeakEwma
+from gateway.domain.routing import Block
+from gateway.ports import Clock, Evidence, Permit
+from gateway.stores.circuit import Circuit
+
+COOLDOWN_MIN_S = 1.0
+OVERLOAD_MIN_S = 5.0
+COOLDOWN_MAX_S = 60.0
+MISCONFIGURED_S = 600.0
+PANIC_EVERY_S = 5.0
+
+
+@dataclass(slots=True)
+class _Pause:
+    """A scope that is not to be used until `until_s`; `strikes` in a row lengthen it."""
+
+    reason: str
+    until_s: float
+    strikes: int
+    panic_ok: bool
+    panic_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Line:
+    """One deployment as operators see it."""
+
+    deployment: str
+    circuit: str
+    transitions: int
+    in_flight: int
+    pause: str | None
+    pause_left_s: float
+
+
+class MemoryHealth:
+    """Health of this process. A request never waits to learn it."""
+
+    def __init__(self, clock: Clock, rule: TripRule | None = None) -> None:
+        self._clock = clock
+        self._rule = rule or TripRule()
+        self._circuits: dict[str, Circuit] = {}
+        self._latency: dict[str, PeakEwma] = {}
+        self._pauses: dict[str, _Pause] = {}
+
+    def blocked(self, deployment: Deployment) -> Block | None:
+        now_s = self._clock.monotonic_s()
+        if self._pauses and (pause := self._pause(deployment, now_s)) is not None:
+            return Block(pause.reason, pause.until_s, pause.panic_ok and now_s >= pause.panic_at_s)
+        circuit = self._circuits.get(deployment.id)
+        if circuit is None or circuit.closed:
+            return None
+        opens_at_s = circuit.opens_at_s(now_s)
+        return None if opens_at_s is None else Block("circuit_open", opens_at_s, panic_ok=True)
+
+    def latency_s(self, deployment: Deployment) -> float:
+        known = self._latency.get(deployment.id)
+        return known.load_s(self._clock.monotonic_s()) if known else 0.0
+
+    def admit(self, deployment: Deployment, *, panic: bool) -> Permit | None:
+        now_s = self._clock.monotonic_s()
+        circuit = self._circuit(deployment)
+        generation = circuit.admit(now_s)
+        if generation is None:
+            if not panic:
+                return None
+            generation = circuit.generation
+        if panic and (pause := self._pause(deployment, now_s)) is not None:
+            pause.panic_at_s = now_s + PANIC_EVERY_S
+        self._latency[deployment.id].in_flight += 1
+        return Permit(deployment, generation)
+
+    def success(self, permit: Permit, first_token_s: float) -> None:
+        now_s = self._clock.monotonic_s()
+        name = permit.deployment.id
+        self._latency[name].observe(first_token_s, now_s)
+        self._circuits[name].success(permit.generation, now_s)
+        if self._pauses:
+            for scope in _scopes(permit.deployment):
+                self._pauses.pop(scope, None)
+
+    def failure(self, permit: Permit, failure: Failure, evidence: Evidence) -> None:
+        now_s = self._clock.monotonic_s()
+        deployment, rule = permit.deployment, failure.rule
+        circuit = self._circuits[deployment.id]
+        if rule.health in (Health.BREAKER, Health.SLOW):
+            proven = failure.kind in CONNECT_KINDS
+            circuit.failure(permit.generation, now_s, caller=evidence.caller, body=evidence.body, proven=proven)
+            return
+        circuit.neutral(permit.generation)
+        if rule.health is Health.COOLDOWN:
+            self._cool(_scope(deployment, rule.scope), failure, now_s)
+        elif rule.health is Health.MISCONFIGURED:
+            until_s = now_s + max(failure.hint_s or 0.0, MISCONFIGURED_S)
+            panic_at_s = now_s + PANIC_EVERY_S
+            scope = _scope(deployment, rule.scope)
+            self._pauses[scope] = _Pause(f"misconfigured_{failure.kind.value}", until_s, 1, True, panic_at_s)
+
+    def neutral(self, permit: Permit) -> None:
+        self._circuits[permit.deployment.id].neutral(permit.generation)
+
+    def release(self, permit: Permit) -> None:
+        self._latency[permit.deployment.id].in_flight -= 1
+
+    def proof(self, permit: Permit) -> None:
+        self._circuits[permit.deployment.id].proof(permit.generation, self._clock.monotonic_s())
+
+    def adopt(self, catalog: Catalog) -> None:
+        """A new configuration: keep what is known of deployments that stay; keys may have been mended."""
+        names = {deployment.id for route in catalog.routes.values() for deployment in route.deployments}
+        names |= {name for name, latency in self._latency.items() if latency.in_flight}
+        self._circuits = {name: circuit for name, circuit in self._circuits.items() if name in names}
+        self._latency = {name: self._latency[name] for name in self._circuits}
+        self._pauses = {scope: pause for scope, pause in self._pauses.items() if pause.reason == "cooldown"}
+
+    def lines(self, catalog: Catalog) -> list[Line]:
+        now_s = self._clock.monotonic_s()
+        unique = {d.id: d for route in catalog.routes.values() for d in route.deployments}
+        lines = []
+        for deployment in unique.values():
+            circuit, pause = self._circuits.get(deployment.id), self._pause(deployment, now_s)
+            lines.append(
+                Line(
+                    deployment.id,
+                    circuit.state if circuit else "closed",
+                    circuit.transitions if circuit else 0,
+                    self._latency[deployment.id].in_flight if circuit else 0,
+                    pause.reason if pause else None,
+                    pause.until_s - now_s if pause else 0.0,
+                )
+            )
+        return lines
+
+    def _circuit(self, deployment: Deployment) -> Circuit:
+        circuit = self._circuits.get(deployment.id)
+        if circuit is None:
+            circuit = self._circuits[deployment.id] = Circuit(deployment.id, self._rule)
+            self._latency[deployment.id] = PeakEwma()
+        return circuit
+
+    def _pause(self, deployment: Deployment, now_s: float) -> _Pause | None:
+        found: _Pause | None = None
+        for scope in _scopes(deployment):
+            pause = self._pauses.get(scope)
+            if pause is not None and now_s < pause.until_s and (found is None or pause.until_s > found.until_s):
+                found = pause
+        return found
+
+    def _cool(self, scope: str, failure: Failure, now_s: float) -> None:
+        """Until the hint, but never shorter than our own doubling back-off with jitter."""
+        known = self._pauses.get(scope)
+        strikes = known.strikes + 1 if known else 1
+        least_s = OVERLOAD_MIN_S if failure.kind is FailureKind.OVERLOADED else COOLDOWN_MIN_S
+        backoff_s = min(COOLDOWN_MAX_S, least_s * 2 ** min(strikes - 1, 10))
+        jittered_s = backoff_s * (0.5 + self._clock.dice() / 2)
+        until_s = now_s + max(clamped_s(failure.hint_s) or 0.0, jittered_s)
+        self._pauses[scope] = _Pause("cooldown", until_s, strikes, panic_ok=False)
+
+
+def _scopes(deployment: Deployment) -> tuple[str, str, str]:
+    return deployment.id, deployment.target, deployment.credential.id
+
+
+def _scope(deployment: Deployment, scope: Scope) -> str:
+    if scope is Scope.CREDENTIAL:
+        return deployment.credential.id
+    return deployment.target if scope is Scope.MODEL else deployment.id
