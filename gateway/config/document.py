@@ -40,9 +40,8 @@ class _Loader(yaml.SafeLoader):
 
 def read(text: str, findings: Findings) -> object:
     """The file's value. What cannot be read goes to `findings`; the rest is still returned."""
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
+        node = _compose(text)
     except yaml.MarkedYAMLError as error:
         _syntax(error, findings)
         return None
@@ -54,11 +53,17 @@ def read(text: str, findings: Findings) -> object:
     except RecursionError:
         findings.problem((), "the file is nested too deeply", f"use at most {_DEPTH_MAX} levels")
         return None
-    finally:
-        loader.dispose()
     if node is None:
         return None
     return _Builder(findings).build(node, ())
+
+
+def _compose(text: str) -> Node | None:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
 
 
 def _syntax(error: yaml.MarkedYAMLError, findings: Findings) -> None:
@@ -136,12 +141,11 @@ class _Builder:
                 case "timestamp":
                     return date.fromisoformat(text)
         except ValueError:
-            self._findings.problem(
-                path, f"{shown(text, path)} is not a valid value", "put it in quotes if it is a text"
-            )
+            remedy = "write a value of that kind (a date is 2026-01-31), or put it in quotes if it is a text"
+            self._findings.problem(path, f"{shown(text, path)} is not a valid {kind}", remedy)
             return None
         self._findings.problem(path, "YAML tags (!…) are not allowed", "write the plain value")
-        return None
+        return text
 
 
 def _position(node: Node) -> tuple[int, int]:

@@ -15,10 +15,11 @@ from gateway.config.hosts import SIM
 from gateway.config.prices import PriceBook
 from gateway.config.problems import ConfigInvalid, Findings, Problem
 from gateway.config.problems import Path as Place
-from gateway.config.schema import ConfigFile
+from gateway.config.schema import ConfigFile, Remainder
 from gateway.config.secret_refs import SecretRefs
 from gateway.config.settings import Admin, Listen, Loaded, Server, Settings, Sim, Telemetry
 from gateway.config.tenants import compile_budgets
+from gateway.config.urls import BadUrl, split_base_url
 from gateway.domain.catalog import Secret
 
 __all__ = ["ConfigInvalid", "Loaded", "Problem", "load", "load_text"]
@@ -87,7 +88,7 @@ def _validate(data: dict[str, object], findings: Findings) -> ConfigFile | None:
         for path in sorted(paths, key=_order, reverse=True):
             _prune(rest, path, findings)
         try:
-            return ConfigFile.model_validate(rest)
+            return Remainder.model_validate(rest)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
     return None
@@ -118,6 +119,10 @@ def _settings(config: ConfigFile, refs: SecretRefs, book: PriceBook, folder: Pat
         (name.lower(), refs.resolve(ref, ("telemetry", "otlp_headers", name)) or _NOT_SET)
         for name, ref in telemetry.otlp_headers.items()
     )
+    if telemetry.otlp_endpoint is not None:
+        split = split_base_url(telemetry.otlp_endpoint, allow_http=True, name="otlp_endpoint")
+        if isinstance(split, BadUrl):
+            findings.problem(("telemetry", "otlp_endpoint"), split.message, split.remedy)
     if not config.tenants:
         findings.warning((), "there are no tenants, thus no key that a caller could use", "add a tenant with a key")
     return Settings(

@@ -233,3 +233,10 @@ class ConfigFile(Section):
     prices: PricesSection = PricesSection()
     telemetry: TelemetrySection = TelemetrySection()
     server: ServerSection = ServerSection()
+
+
+class Remainder(ConfigFile):
+    """What is left of a file whose refused parts were taken out, to check the rest of it."""
+
+    providers: dict[Name, ProviderSection] = {}
+    models: dict[ModelName, ModelSection] = {}

@@ -17,18 +17,18 @@ class BadUrl:
     remedy: str
 
 
-def split_base_url(text: str, *, allow_http: bool) -> tuple[Origin, str] | BadUrl:
-    """The origin and base path (no trailing slash). Never tells the part before an @."""
+def split_base_url(text: str, *, allow_http: bool, name: str = "base_url") -> tuple[Origin, str] | BadUrl:
+    """The origin and base path (no trailing slash). Never tells the part before an @. `name` is the setting's."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        return BadUrl("base_url cannot be read as a URL", "write it like https://host/v1")
-    refusal = _refusal(text, parts, allow_http=allow_http)
+        return BadUrl(f"{name} cannot be read as a URL", "write it like https://host/v1")
+    refusal = _refusal(text, parts, name, allow_http=allow_http)
     if refusal is not None:
         return refusal
     if port == 0:
-        return BadUrl("base_url has port 0", "name the port of the server")
+        return BadUrl(f"{name} has port 0", "name the port of the server")
     host = _canonical(parts.hostname or "")
     if host is None:
         return BadUrl(f"the host of {text!r} is not a valid name", "use a DNS name or an IP address")
@@ -44,15 +44,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _refusal(text: str, parts: SplitResult, *, allow_http: bool) -> BadUrl | None:
+def _refusal(text: str, parts: SplitResult, name: str, *, allow_http: bool) -> BadUrl | None:
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        return BadUrl("base_url holds a user name or password", "remove the part before the @; use keys")
+        return BadUrl(f"{name} holds a user name or password", "remove the part before the @; use keys")
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text or "%" in parts.netloc:
-        return BadUrl("base_url has characters that a URL must not have", "write it in plain ASCII; encode the rest")
+        return BadUrl(f"{name} has characters that a URL must not have", "write it in plain ASCII; encode the rest")
     if parts.scheme not in _PORTS or not parts.hostname:
-        return BadUrl(f"base_url {text!r} is not an http(s) URL with a host", "write it like https://host/v1")
+        return BadUrl(f"{name} {text!r} is not an http(s) URL with a host", "write it like https://host/v1")
     if parts.query or parts.fragment or "?" in text or "#" in text:
-        return BadUrl("base_url has a query or fragment", "remove everything from the ? or # on")
+        return BadUrl(f"{name} has a query or fragment", "remove everything from the ? or # on")
     if any(segment in {".", ".."} for segment in parts.path.split("/")) or "//" in parts.path:
         return BadUrl(f"the path of {text!r} has empty or dot segments", "write the plain path")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
