@@ -84,7 +84,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 class Section(BaseModel):
     """Strict: no unknown key, no conversion between types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class ListenSection(Section):

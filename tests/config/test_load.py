@@ -160,7 +160,9 @@ def test_check_gives_a_code_and_a_text(tmp_path: Path) -> None:
     assert code == 2
     assert (
         text
-        == f"{file}:7:1: prizes: 'prizes' is not a setting of the file\n    did you mean 'prices'?\n1 problem in {file}\n"
+    where = f"{file}:7:1: prizes: 'prizes' is not a setting of the file"
+    remedy = "did you mean 'prices'?"
+    assert text == f"{where}\n    {remedy}\n1 problem in {file}\n"
     )
 
 
