@@ -15,9 +15,9 @@ from gateway.domain.retry import Again, Next, Situation, Stop, decide
 from gateway.domain.routing import Conditions, RoutePlan, Session, plan
 from gateway.pipeline.admission import Ticket, rates_of, slots_of, worst_case_tokens
 from gateway.pipeline.desk import Desk
+from gateway.pipeline.lease import Lease
 from gateway.pipeline.relay import Relay
 from gateway.pipeline.trace import Trace
-from gateway.pipeline.lease import Lease
 from gateway.ports import Evidence, ProviderDialect, UpstreamReply
 
 REPLY_BYTES_MAX = 64 * 1024 * 1024

@@ -23,7 +23,18 @@ from gateway.pipeline.trace import Trace, record_of, usage_of
 class Exchange:
     """`async with exchange(...) as answer`: a whole Reply, or self as a stream to be read with `next`."""
 
-    __slots__ = ("_caller", "_catalog", "_desk", "_loop", "_request", "_served", "_session", "_ticket", "trace")
+    __slots__ = (
+        "_caller",
+        "_catalog",
+        "_desk",
+        "_loop",
+        "_request",
+        "_served",
+        "_session",
+        "_settled",
+        "_ticket",
+        "trace",
+    )
 
     def __init__(self, desk: Desk, catalog: Catalog, caller: Caller, request: ModelRequest) -> None:
         self._desk = desk
@@ -34,20 +45,21 @@ class Exchange:
         self._ticket: Ticket | None = None
         self._served: Served | None = None
         self._loop: AttemptLoop | None = None
+        self._settled = False
         self.trace = Trace()
 
     async def __aenter__(self) -> "Exchange":
         try:
             await self._begin()
         except BaseException as error:
-            self._settle(error)
+            self.settle(error)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._settle(error)
+        self.settle(error)
 
     async def _begin(self) -> None:
         routes = self._routes()
@@ -118,6 +130,12 @@ class Exchange:
     def ticket(self) -> Ticket | None:
         return self._ticket
 
+    @property
+    def ended(self) -> bool:
+        """Whether the whole stream has been taken with `next`."""
+        served = self._served
+        return served is not None and isinstance(served.answer, Relay) and served.answer.ended
+
     async def next(self) -> bytes:
         """The next bytes of the stream, b"" at its end. Raises the GatewayError that ends it in-band."""
         served = self._served
@@ -139,8 +157,11 @@ class Exchange:
         if deployment.price is not None and self.trace.usage is not None:
             self.trace.cost_nano_usd = cost_nano_usd(deployment.price, self.trace.usage)
 
-    def _settle(self, error: BaseException | None) -> None:
-        """The cashier and the chronicler. Never awaits, so that no cancellation can come between."""
+    def settle(self, error: BaseException | None = None) -> None:
+        """The cashier and the chronicler, once. Never awaits, so that no cancellation can come between."""
+        if self._settled:
+            return
+        self._settled = True
         trace, served = self.trace, self._served
         if isinstance(error, GatewayError):
             trace.error = error

@@ -49,7 +49,7 @@ class Relay:
             try:
                 chunk = await self._reply.next_chunk(max(left_s, 0.0))
             except AttemptFailed as error:
-                raise _before_content(error.failure) from None
+                raise AttemptFailed(_before_content(error.failure)) from None
             held_bytes += len(chunk)
             self._take(chunk)
             if held_bytes > HELD_BYTES_MAX and self.state is StreamState.HELD:
@@ -66,6 +66,10 @@ class Relay:
             self._take(chunk)
         wire, self._wire = self._wire, []
         return wire[0] if len(wire) == 1 else b"".join(wire)
+
+    @property
+    def ended(self) -> bool:
+        return self.state is StreamState.ENDED and not self._wire
 
     def close(self) -> None:
         self._reply.close()

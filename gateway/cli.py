@@ -1,0 +1,44 @@
+"""The `meterway` command."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from gateway.app import serve as serve_gateway
+from gateway.config.problems import ConfigInvalid
+from gateway.config.report import check as check_file
+from gateway.config.report import render
+
+app = typer.Typer(
+    name="meterway", no_args_is_help=True, add_completion=False, help="The LLM gateway.", pretty_exceptions_enable=False
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file (YAML).")]
+
+
+@app.command()
+def serve(config: ConfigFile) -> None:
+    """Serve the gateway until it is told to stop (SIGTERM drains, SIGHUP reloads)."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve_gateway(config))
+    except ConfigInvalid as error:
+        typer.echo(render(error.problems), err=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="The configuration file to check.")]) -> None:
+    """Say whether a configuration file can be served, without serving it."""
+    code, text = check_file(file, os.environ)
+    typer.echo(text, nl=False, err=code != 0)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    sys.exit(app())

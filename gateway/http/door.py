@@ -1,0 +1,296 @@
+"""The data plane's door: a request's bytes in, one exchange, its answer out."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.domain.catalog import CallerKey, Catalog, Tenant
+from gateway.domain.errors import (
+    BodyTooLarge,
+    ClientGone,
+    Draining,
+    GatewayError,
+    InvalidKey,
+    InvalidRequest,
+)
+from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation
+from gateway.http import heads
+from gateway.http.cycle import DoorCycle, watch
+from gateway.http.guard import StreamGuard
+from gateway.http.limits import DoorLimits
+from gateway.pipeline.desk import Desk
+from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.trace import Trace, record_of
+from gateway.wire import embeddings, failures, openai_chat
+
+OFF_LOOP_BYTES = 256 * 1024
+"""Larger bodies are parsed in a thread, so that they do not hold up the others."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+NOBODY = CallerKey("", b"", Tenant(""))
+_JSON = (b"content-type", b"application/json")
+_STREAM_HEAD = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One model operation in one dialect."""
+
+    operation: Operation
+    parse: Callable[[bytes], ModelRequest]
+
+    def unread(self) -> ModelRequest:
+        """Stands for a request that was refused before it was understood."""
+        return ModelRequest(self.operation, Dialect.OPENAI, "", {}, Needs())
+
+
+ENDPOINTS: dict[str, Endpoint] = {
+    "/v1/chat/completions": Endpoint(Operation.CHAT, openai_chat.parse),
+    "/v1/embeddings": Endpoint(Operation.EMBEDDINGS, embeddings.parse),
+}
+
+
+class Door:
+    """The ASGI application. `catalog` is one pointer, read once for each request and swapped whole by a reload."""
+
+    def __init__(self, desk: Desk, catalog: Catalog, limits: DoorLimits, other: App) -> None:
+        self.desk = desk
+        self.catalog = catalog
+        self.limits = limits
+        self.draining = False
+        self.interrupted = False
+        self._other = other
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = ENDPOINTS.get(scope["path"])
+        if endpoint is None or scope["method"] != "POST":
+            await self._other(scope, receive, send)
+            return
+        await Visit(self, endpoint, scope, receive, send).serve()
+
+
+class Visit:
+    """One request at the door."""
+
+    __slots__ = (
+        "_catalog",
+        "_cycle",
+        "_desk",
+        "_door",
+        "_endpoint",
+        "_head",
+        "_id",
+        "_receive",
+        "_scope",
+        "_send",
+        "_started_s",
+        "_task",
+    )
+
+    def __init__(self, door: Door, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        self._door = door
+        self._desk = door.desk
+        self._catalog = door.catalog
+        self._endpoint = endpoint
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._started_s = door.desk.clock.monotonic_s()
+        self._id = heads.new_request_id()
+        self._head: dict[bytes, bytes] = dict(scope["headers"])
+        self._cycle: DoorCycle | None = None
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a request is served inside a task")
+        self._task = task
+
+    async def serve(self) -> None:
+        self._cycle = watch(self._scope, self._hang_up)
+        try:
+            await self._admit_and_exchange()
+        except asyncio.CancelledError:
+            await self._cancelled()
+        finally:
+            if self._cycle is not None:
+                self._cycle.on_gone = None
+
+    def _hang_up(self) -> None:
+        self._task.cancel()
+
+    async def _cancelled(self) -> None:
+        """The client left, or the gateway is going down before the answer began; anything else is not ours."""
+        if self._cycle is not None and self._cycle.disconnected:
+            self._task.uncancel()
+        elif self._door.interrupted:
+            self._task.uncancel()
+            if self._cycle is None or not self._cycle.response_started:
+                await self._refuse(Draining("the gateway is shutting down; send the request again", retry_after_s=1.0))
+        else:
+            raise asyncio.CancelledError
+
+    async def _admit_and_exchange(self) -> None:
+        caller, request = self._caller(NOBODY), self._endpoint.unread()
+        try:
+            caller = self._caller(self._key())
+            caller = self._with_terms(caller)
+            request = await self._parse(await self._body())
+        except GatewayError as error:
+            self._record_refusal(caller, request, error)
+            await self._refuse(error)
+            return
+        exchange = Exchange(self._desk, self._catalog, caller, request)
+        try:
+            async with exchange:
+                if exchange.reply is None:
+                    await self._stream(exchange)
+                    return
+        except GatewayError as error:
+            await self._refuse(error, exchange)
+            return
+        await self._whole(exchange)
+
+    def _key(self) -> CallerKey:
+        """The key is looked up by the digest of its text, so that no comparison depends on its characters."""
+        given = heads.bearer(self._head)
+        if given is None:
+            raise InvalidKey("no API key; send 'Authorization: Bearer <key>' or 'x-api-key: <key>'")
+        known = self._catalog.keys.get(hashlib.sha256(given).digest())
+        if known is None:
+            raise InvalidKey("this API key is not known here; check the key and the gateway's URL")
+        return known
+
+    def _caller(self, key: CallerKey) -> Caller:
+        return Caller(key, self._id, self._started_s, self._desk.clock.wall_s())
+
+    def _with_terms(self, caller: Caller) -> Caller:
+        head = self._head
+        timeout_s = heads.timeout_s(head)
+        return Caller(
+            caller.key,
+            caller.request_id,
+            caller.started_s,
+            caller.started_at_s,
+            None if timeout_s is None else caller.started_s + timeout_s,
+            heads.session_of(head),
+            heads.text_of(head, b"x-run-id"),
+            heads.text_of(head, b"x-parent-run-id"),
+            heads.tags_of(head),
+            heads.priority_of(head),
+        )
+
+    async def _body(self) -> bytes:
+        limit = self._door.limits.body_bytes
+        declared = self._head.get(b"content-length")
+        if declared is not None and (not declared.isdigit() or int(declared[:16]) > limit):
+            raise BodyTooLarge(f"the body is {declared[:20].decode('latin-1')} bytes; the limit is {limit}")
+        encoding = self._head.get(b"content-encoding", b"identity")
+        if encoding != b"identity":
+            raise InvalidRequest(f"content-encoding {encoding[:40].decode('latin-1')!r} is not served; send plain JSON")
+        message = await self._receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            pieces, size = [body], len(body)
+            while message.get("more_body"):
+                message = await self._receive()
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > limit:
+                    raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+            body = b"".join(pieces)
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client left before it had sent its request")
+        return body
+
+    async def _parse(self, body: bytes) -> ModelRequest:
+        if len(body) > OFF_LOOP_BYTES:
+            return await asyncio.to_thread(self._endpoint.parse, body)
+        return self._endpoint.parse(body)
+
+    async def _whole(self, exchange: Exchange) -> None:
+        """The exchange is settled by now: what the client receives is on record."""
+        reply = exchange.reply
+        if reply is None:
+            raise AssertionError("a whole answer is sent after its exchange")
+        headers = [_JSON, (b"content-length", b"%d" % len(reply.body)), *self._account(exchange)]
+        headers += heads.cost_header(exchange.trace.cost_nano_usd)
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": reply.body})
+
+    def _account(self, exchange: Exchange) -> heads.Headers:
+        """What happened, for the response's head."""
+        trace = exchange.trace
+        overhead_s = self._desk.clock.monotonic_s() - self._started_s - trace.upstream_s
+        headers: heads.Headers = [
+            (b"x-request-id", self._id.encode()),
+            (b"x-gateway-attempts", b"%d" % len(trace.attempts)),
+            (b"x-gateway-overhead-ms", b"%.2f" % (max(0.0, overhead_s) * 1000)),
+        ]
+        if exchange.target is not None:
+            headers.append((b"x-gateway-target", heads.safe(exchange.target)))
+        if exchange.ticket is not None and exchange.ticket.rates:
+            headers += heads.room_headers(exchange.ticket.rooms())
+        return headers
+
+    async def _stream(self, exchange: Exchange) -> None:
+        headers = [*_STREAM_HEAD, *self._account(exchange)]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        exchange.trace.committed = True
+        limits = self._door.limits
+        guard = StreamGuard(self._send, self._task, heartbeat_s=limits.heartbeat_s, stall_s=limits.send_stall_s)
+        try:
+            await self._pump(exchange, guard)
+        except GatewayError as error:
+            await self._end_with(error, exchange, guard)
+        except asyncio.CancelledError:
+            if guard.stalled and self._cycle is not None:
+                self._cycle.disconnected = True
+                self._cycle.transport.abort()
+            elif self._door.interrupted and not (self._cycle and self._cycle.disconnected):
+                self._task.uncancel()
+                going_down = Draining("the gateway is shutting down; send the request again")
+                await self._end_with(going_down, exchange, guard)
+                return
+            raise
+        finally:
+            guard.close()
+
+    async def _pump(self, exchange: Exchange, guard: StreamGuard) -> None:
+        """Settled before the last bytes go out: what the client has received whole is on record."""
+        ended = False
+        while not ended:
+            chunk = await exchange.next()
+            ended = exchange.ended
+            if ended:
+                exchange.settle()
+            await guard.send(chunk, more=not ended)
+
+    async def _end_with(self, error: GatewayError, exchange: Exchange, guard: StreamGuard) -> None:
+        """An event in the stream says what happened; a silent end would look complete."""
+        exchange.settle(error)
+        await guard.send(failures.event_of(error), more=False)
+
+    async def _refuse(self, error: GatewayError, exchange: Exchange | None = None) -> None:
+        body = failures.body_of(error)
+        attempts = len(exchange.trace.attempts) if exchange is not None else 0
+        headers = [_JSON, (b"content-length", b"%d" % len(body))]
+        headers += [(b"x-request-id", self._id.encode())] if exchange is None else self._account(exchange)
+        headers += heads.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
+        if error.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await self._send({"type": "http.response.start", "status": failures.status_of(error), "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _record_refusal(self, caller: Caller, request: ModelRequest, error: GatewayError) -> None:
+        trace = Trace()
+        trace.error = error
+        self._desk.recorder.record(record_of(trace, caller, request, self._desk.clock.monotonic_s()))

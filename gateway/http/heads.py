@@ -1,0 +1,126 @@
+"""What the path reads from a request's head, and what it says in a response's head."""
+
+import secrets
+
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.money import usd_text
+from gateway.domain.quota import Room
+from gateway.domain.request import Priority
+
+Headers = list[tuple[bytes, bytes]]
+
+SESSION_HEADERS = (
+    b"x-conversation-id",
+    b"x-session-id",
+    b"x-session-affinity",
+    b"x-claude-code-session-id",
+    b"session-id",
+)
+TIMEOUT_MAX_MS = 24 * 3_600_000
+ID_BYTES_MAX = 256
+TAGS_MAX = 16
+
+
+def new_request_id() -> str:
+    return "req_" + secrets.token_hex(12)
+
+
+def bearer(head: dict[bytes, bytes]) -> bytes | None:
+    """The caller's key from `Authorization: Bearer` or `x-api-key`."""
+    given = head.get(b"authorization")
+    if given is not None:
+        scheme, _, key = given.partition(b" ")
+        return key.strip() if scheme.lower() == b"bearer" else None
+    return head.get(b"x-api-key")
+
+
+def session_of(head: dict[bytes, bytes]) -> str | None:
+    for name in SESSION_HEADERS:
+        if name in head:
+            return _text(head, name)
+    return None
+
+
+def timeout_s(head: dict[bytes, bytes]) -> float | None:
+    given = head.get(b"x-request-timeout-ms")
+    if given is None:
+        return None
+    if not given.isdigit() or len(given) > 8 or not 0 < int(given) <= TIMEOUT_MAX_MS:
+        shown = given[:40].decode("latin-1")
+        raise InvalidRequest(f"x-request-timeout-ms is {shown!r}; send whole milliseconds from 1 to {TIMEOUT_MAX_MS}")
+    return int(given) / 1000
+
+
+def priority_of(head: dict[bytes, bytes]) -> Priority:
+    given = head.get(b"x-priority")
+    if given is None:
+        return Priority.INTERACTIVE
+    try:
+        return Priority(given.decode("latin-1"))
+    except ValueError:
+        raise InvalidRequest(
+            f"x-priority is {given[:40].decode('latin-1')!r}; send 'interactive' or 'autonomous'"
+        ) from None
+
+
+def tags_of(head: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
+    """`team=a,feature=b`"""
+    given = _text(head, b"x-tags")
+    if given is None:
+        return ()
+    pairs = [pair.partition("=") for pair in given.split(",")]
+    if len(pairs) > TAGS_MAX or not all(name.strip() and equals for name, equals, _ in pairs):
+        raise InvalidRequest(f"x-tags is {given[:80]!r}; send at most {TAGS_MAX} pairs such as 'team=a,feature=b'")
+    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+def text_of(head: dict[bytes, bytes], name: bytes) -> str | None:
+    return _text(head, name)
+
+
+def _text(head: dict[bytes, bytes], name: bytes) -> str | None:
+    given = head.get(name)
+    if given is None:
+        return None
+    if len(given) > ID_BYTES_MAX:
+        raise InvalidRequest(f"{name.decode()} is longer than {ID_BYTES_MAX} bytes")
+    return given.decode("latin-1")
+
+
+def duration_text(seconds: float) -> bytes:
+    """As OpenAI writes it: 20ms, 1.5s, 6m0s."""
+    if seconds < 1:
+        return b"%dms" % round(seconds * 1000)
+    if seconds < 60:
+        return f"{seconds:.3g}s".encode()
+    return b"%dm%ds" % divmod(round(seconds), 60)
+
+
+def room_headers(rooms: list[Room]) -> Headers:
+    headers: Headers = []
+    for room in rooms:
+        name = room.dimension.encode()
+        headers += (
+            (b"x-ratelimit-limit-" + name, b"%d" % room.limit),
+            (b"x-ratelimit-remaining-" + name, b"%d" % room.remaining),
+            (b"x-ratelimit-reset-" + name, duration_text(room.reset_s)),
+        )
+    return headers
+
+
+def retry_headers(retry_after_s: float | None, *, again: bool) -> Headers:
+    headers: Headers = [(b"x-should-retry", b"true" if again else b"false")]
+    if retry_after_s is not None:
+        milliseconds = max(1, round(retry_after_s * 1000))
+        headers.append((b"retry-after", b"%d" % -(-milliseconds // 1000)))
+        headers.append((b"retry-after-ms", b"%d" % milliseconds))
+    return headers
+
+
+def cost_header(cost_nano_usd: int | None) -> Headers:
+    return [] if cost_nano_usd is None else [(b"x-gateway-cost-usd", usd_text(cost_nano_usd).encode())]
+
+
+def safe(text: str) -> bytes:
+    """A text of the operator's or a caller's as a header value: printable ASCII only."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode()

@@ -1,0 +1,88 @@
+"""The data plane's other routes, on Starlette: models, health, and clear words for everything else."""
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.domain.errors import GatewayError, InternalError, MethodNotAllowed, UnknownModel, UnknownRoute
+from gateway.http import heads
+from gateway.wire import failures, models
+
+SERVED = "POST /v1/chat/completions, POST /v1/embeddings, GET /v1/models"
+
+
+def other_routes(
+    *, names: Callable[[bytes | None], list[str]], ready: Callable[[], str | None], created_s: int
+) -> Starlette:
+    """`names` gives the models for a caller's key (raises InvalidKey); `ready` why the gateway is not ready."""
+
+    async def list_models(request: Request) -> Response:
+        return _json(models.listing(names(_key(request)), created_s))
+
+    async def one_model(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in names(_key(request)):
+            raise UnknownModel(f"model {name!r} does not exist here; GET /v1/models lists those that do", param="model")
+        return _json(models.one(name, created_s))
+
+    async def live(_: Request) -> Response:
+        return _json(b'{"status":"live"}')
+
+    async def is_ready(_: Request) -> Response:
+        reason = ready()
+        if reason is not None:
+            return _json(b'{"status":"not ready","reason":"%b"}' % reason.encode(), status=503)
+        return _json(b'{"status":"ready"}')
+
+    async def root(_: Request) -> Response:
+        return _json(b'{"name":"meterway","serves":"%b"}' % SERVED.encode())
+
+    return Starlette(
+        routes=[
+            Route("/", root),
+            Route("/v1/models", list_models),
+            Route("/v1/models/{name:path}", one_model),
+            Route("/health/live", live),
+            Route("/health/ready", is_ready),
+        ],
+        exception_handlers={GatewayError: _refused, HTTPException: _unrouted, Exception: _failed},
+    )
+
+
+def _key(request: Request) -> bytes | None:
+    return heads.bearer(dict(request.scope["headers"]))
+
+
+def _json(body: bytes, status: int = 200, headers: heads.Headers | None = None) -> Response:
+    response = Response(body, status, media_type="application/json")
+    response.raw_headers += headers or []
+    return response
+
+
+def _answer(error: GatewayError) -> Response:
+    extra = [(b"x-request-id", heads.new_request_id().encode())]
+    return _json(
+        failures.body_of(error),
+        failures.status_of(error),
+        extra + heads.retry_headers(error.retry_after_s, again=False),
+    )
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    return _answer(error if isinstance(error, GatewayError) else InternalError("the gateway failed"))
+
+
+def _unrouted(request: Request, error: Exception) -> Response:
+    method, path = request.method, request.scope["path"][:200]
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return _answer(MethodNotAllowed(f"{path} does not serve {method}; served: {SERVED}"))
+    return _answer(UnknownRoute(f"there is nothing at {method} {path}; served: {SERVED}"))
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    del error
+    return _answer(InternalError("the gateway failed; the operator finds the request by its id"))
