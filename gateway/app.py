@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 import os
@@ -141,6 +142,13 @@ def limits_of(server: Server) -> DoorLimits:
     )
 
 
+def settle_memory() -> None:
+    """What start-up made stays for good, so the collector need not walk it; requests free theirs by reference count."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def serve(path: Path) -> None:
     """`meterway serve`: until SIGTERM or SIGINT; SIGHUP and a changed file reload."""
     gateway = Gateway(load(path, os.environ), lambda version: load(path, os.environ, version=version), _Silent())
@@ -155,6 +163,7 @@ async def serve(path: Path) -> None:
             gateway.reload()
 
     following = asyncio.create_task(follow())
+    settle_memory()
     try:
         await gateway.run()
     finally:

@@ -6,8 +6,6 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-_FORBIDDEN = (b"\r", b"\n", b"\0")
-
 
 class HeaderUnsafe(ValueError):
     """A response header that would break out of its line."""
@@ -44,22 +42,27 @@ class DoorCycle(RequestResponseCycle):
         status: int = message["status"]
         self.chunked_encoding = self.scope["method"] != "HEAD" and status not in (204, 304)
         content = [STATUS_LINE[status]]
+        lines = 2
         for name, value in (*self.default_headers, *message.get("headers", ())):
             if name == b"content-length":
                 self.chunked_encoding = False
             elif name == b"connection" and value == b"close":
                 self.keep_alive = False
                 continue
-            for byte in _FORBIDDEN:
-                if byte in value or byte in name:
-                    raise HeaderUnsafe(f"header {name!r} holds a control byte")
             content += (name, b": ", value, b"\r\n")
+            lines += 1
         if self.more_body:
             self.keep_alive = False
         if not self.keep_alive:
             content.append(b"connection: close\r\n")
-        content.append(b"transfer-encoding: chunked\r\n\r\n" if self.chunked_encoding else b"\r\n")
+            lines += 1
+        if self.chunked_encoding:
+            content.append(b"transfer-encoding: chunked\r\n")
+            lines += 1
+        content.append(b"\r\n")
         head = b"".join(content)
+        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+            raise HeaderUnsafe("a response header holds a control byte")
         if self.chunked_encoding or self.scope["method"] == "HEAD":
             self.transport.write(head)
         else:

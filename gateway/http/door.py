@@ -139,13 +139,13 @@ class Visit:
             raise asyncio.CancelledError
 
     async def _admit_and_exchange(self) -> None:
-        caller, request = self._caller(NOBODY), self._endpoint.unread()
+        key = NOBODY
         try:
-            caller = self._caller(self._key())
-            caller = self._with_terms(caller)
+            key = self._key()
+            caller = self._caller(key)
             request = await self._parse(await self._body())
         except GatewayError as error:
-            self._record_refusal(caller, request, error)
+            self._record_refusal(key, error)
             await self._refuse(error)
             return
         exchange = Exchange(self._desk, self._catalog, caller, request)
@@ -170,22 +170,19 @@ class Visit:
         return known
 
     def _caller(self, key: CallerKey) -> Caller:
-        return Caller(key, self._id, self._started_s, self._desk.clock.wall_s())
-
-    def _with_terms(self, caller: Caller) -> Caller:
-        head = self._head
+        head, started_s = self._head, self._started_s
         timeout_s = heads.timeout_s(head)
         return Caller(
-            caller.key,
-            caller.request_id,
-            caller.started_s,
-            caller.started_at_s,
-            None if timeout_s is None else caller.started_s + timeout_s,
-            heads.session_of(head),
-            heads.text_of(head, b"x-run-id"),
-            heads.text_of(head, b"x-parent-run-id"),
-            heads.tags_of(head),
-            heads.priority_of(head),
+            key=key,
+            request_id=self._id,
+            started_s=started_s,
+            started_at_s=self._desk.clock.wall_s(),
+            deadline_s=None if timeout_s is None else started_s + timeout_s,
+            session=heads.session_of(head),
+            run_id=heads.text_of(head, b"x-run-id"),
+            parent_run_id=heads.text_of(head, b"x-parent-run-id"),
+            tags=heads.tags_of(head),
+            priority=heads.priority_of(head),
         )
 
     async def _body(self) -> bytes:
@@ -290,7 +287,9 @@ class Visit:
         await self._send({"type": "http.response.start", "status": failures.status_of(error), "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    def _record_refusal(self, caller: Caller, request: ModelRequest, error: GatewayError) -> None:
+    def _record_refusal(self, key: CallerKey, error: GatewayError) -> None:
+        clock = self._desk.clock
         trace = Trace()
         trace.error = error
-        self._desk.recorder.record(record_of(trace, caller, request, self._desk.clock.monotonic_s()))
+        caller = Caller(key, self._id, self._started_s, clock.wall_s())
+        self._desk.recorder.record(record_of(trace, caller, self._endpoint.unread(), clock.monotonic_s()))

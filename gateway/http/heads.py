@@ -1,5 +1,6 @@
 """What the path reads from a request's head, and what it says in a response's head."""
 
+import itertools
 import secrets
 
 from gateway.domain.errors import InvalidRequest
@@ -21,8 +22,13 @@ ID_BYTES_MAX = 256
 TAGS_MAX = 16
 
 
+_BOOT = secrets.token_hex(6)
+_numbers = itertools.count(secrets.randbits(24))
+
+
 def new_request_id() -> str:
-    return "req_" + secrets.token_hex(12)
+    """Unique: a random part for the process and a running number. No secret depends on it."""
+    return f"req_{_BOOT}{next(_numbers):012x}"
 
 
 def bearer(head: dict[bytes, bytes]) -> bytes | None:

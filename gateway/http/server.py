@@ -85,6 +85,7 @@ def server_for(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=int(limits.keep_alive_s),
         backlog=4096,
         interface="asgi3",
