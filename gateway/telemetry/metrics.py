@@ -1,0 +1,172 @@
+"""Counts one ExchangeRecord in the cells of every metric that it touches."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.domain.record import Attempt, ExchangeRecord, Provenance
+from gateway.telemetry import names
+from gateway.telemetry.cells import SERIES_MAX, HistogramCells, Labels, Number, NumberCells, put, put_all
+from gateway.telemetry.names import (
+    FIRST_TOKEN_SECONDS,
+    MILLISECONDS,
+    OVERHEAD_SECONDS,
+    SECONDS,
+    TOKENS,
+    Instrument,
+    Kind,
+)
+from gateway.telemetry.series import Series, SeriesFinder, fault_of, model_of, outcome_of
+
+Source = Callable[[], Mapping[Labels, Number]]
+
+_KNOWN_MAX = 4096
+
+
+class Metrics:
+    """All cells of one gateway. `genai_semconv` is "1.41", "latest" or "both"."""
+
+    def __init__(self, genai_semconv: str = "1.41", series_max: int = SERIES_MAX) -> None:
+        self._series_max = series_max
+        self._sources: dict[Instrument, Source] = {}
+        self._numbers: dict[Instrument, NumberCells] = {}
+        self._histograms: dict[Instrument, HistogramCells] = {}
+        for instrument in (*names.AGENT, *names.SEMCONV[genai_semconv], *names.GATEWAY):
+            if instrument.kind is Kind.HISTOGRAM:
+                self._histograms[instrument] = HistogramCells(instrument, series_max)
+            else:
+                self._numbers[instrument] = NumberCells(instrument, series_max)
+        self._finder = SeriesFinder(self._numbers, self._histograms)
+        self._known: dict[tuple[object, ...], Series] = {}
+
+    @property
+    def series_max(self) -> int:
+        return self._series_max
+
+    @property
+    def numbers(self) -> Mapping[Instrument, NumberCells]:
+        return self._numbers
+
+    @property
+    def histograms(self) -> Mapping[Instrument, HistogramCells]:
+        return self._histograms
+
+    def count(self, instrument: Instrument, labels: Labels, amount: Number = 1) -> None:
+        self._numbers[instrument].add(labels, amount)
+
+    def source(self, instrument: Instrument, source: Source) -> None:
+        """Whom to ask for the values of a pulled instrument. Asked in the loop's thread, by `sample`."""
+        if not instrument.pulled:
+            raise ValueError(f"{instrument.name} is counted, not pulled")
+        self._sources[instrument] = source
+
+    def sample(self) -> None:
+        """Asks every source. To be called in the loop before a collection."""
+        for instrument, source in self._sources.items():
+            self._numbers[instrument].replace(source())
+
+    def observe(self, record: ExchangeRecord) -> None:
+        attempts = record.attempts
+        if attempts:
+            series = self._series(record, attempts[-1])
+            _count(record, series)
+            model = series.model
+            if len(attempts) > 1:
+                self._count_earlier(attempts, model)
+            usage = record.usage
+            if usage.cached_input or usage.reasoning:
+                self._count_parts(record, model, attempts[-1])
+        else:
+            model = self._count_refused(record)
+        if record.error_code is not None and record.committed:
+            self.count(names.ABORTS, (model, record.error_code))
+        if record.sticky != "none":
+            self.count(names.STICKY, (model, record.sticky))
+        if record.drops or record.retries_denied or record.panic or record.client_gone:
+            self._count_rare(record, model)
+
+    def _series(self, record: ExchangeRecord, last: Attempt) -> Series:
+        """Enum members are known by their identity here: their hash is a Python call."""
+        kind = (
+            record.tenant,
+            record.model,
+            record.operation,
+            record.error_code,
+            record.client_gone,
+            record.committed,
+            record.stream,
+            record.first_token_s is None,
+            record.cost_nano_usd is None,
+            id(record.fault),
+            id(record.provenance),
+            last.deployment,
+            last.failure,
+        )
+        series = self._known.get(kind)
+        if series is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            series = self._known[kind] = self._finder.find(record, last)
+        return series
+
+    def _count_refused(self, record: ExchangeRecord) -> str:
+        """A request that no provider was asked about."""
+        model, outcome = model_of(record), outcome_of(record)
+        labels = (record.tenant, model, record.operation, outcome, fault_of(record), record.error_code or "")
+        self.count(names.REQUESTS, labels)
+        self._histograms[names.DURATION].add((model, outcome), record.duration_s)
+        self._histograms[names.OVERHEAD].add((record.operation,), record.overhead_s)
+        return model
+
+    def _count_earlier(self, attempts: tuple[Attempt, ...], model: str) -> None:
+        before: Attempt | None = None
+        for attempt in attempts:
+            if before is not None:
+                self.count(names.ATTEMPTS, (before.provider, before.deployment, before.failure or ""))
+                if attempt.deployment != before.deployment:
+                    self.count(names.FAILOVERS, (model, before.deployment, attempt.deployment))
+            before = attempt
+
+    def _count_parts(self, record: ExchangeRecord, model: str, last: Attempt) -> None:
+        if record.provenance is Provenance.NONE:
+            return
+        latest = names.LATEST_CACHED in self._numbers
+        for kind, tokens, instrument in (
+            ("cached_input", record.usage.cached_input, names.LATEST_CACHED),
+            ("reasoning", record.usage.reasoning, names.LATEST_REASONING),
+        ):
+            if tokens:
+                labels = (record.tenant, model, last.provider, kind, record.provenance.value)
+                self.count(names.TOKENS_USED, labels, tokens)
+                if latest:
+                    self.count(instrument, (record.operation, last.provider, last.model, "unknown"), tokens)
+
+    def _count_rare(self, record: ExchangeRecord, model: str) -> None:
+        for drop in record.drops:
+            self.count(names.DROPPED, (drop.deployment, drop.reason))
+        if record.retries_denied:
+            self.count(names.RETRIES_DENIED, (model,), record.retries_denied)
+        if record.panic:
+            self.count(names.PANICS, (model,))
+        if record.client_gone:
+            self.count(names.GONE, (model, "streaming" if record.committed else "waiting"))
+
+
+def _count(record: ExchangeRecord, series: Series) -> None:
+    for cell in series.ones:
+        cell[0] += 1
+    duration_s, usage = record.duration_s, record.usage
+    put(series.overhead, OVERHEAD_SECONDS, record.overhead_s)
+    put(series.latency, MILLISECONDS, duration_s * 1000)
+    put_all(series.durations, SECONDS, duration_s)
+    for cell in series.inputs:
+        cell[0] += usage.input
+    for cell in series.outputs:
+        cell[0] += usage.output
+    if series.input_sizes:
+        put_all(series.input_sizes, TOKENS, usage.input)
+        put_all(series.output_sizes, TOKENS, usage.output)
+    if series.cost is not None:
+        series.cost[0] += record.cost_nano_usd or 0
+    first_token_s = record.first_token_s
+    if first_token_s is not None and series.first_token is not None:
+        put(series.first_token, FIRST_TOKEN_SECONDS, first_token_s)
+        put_all(series.first_chunks, SECONDS, first_token_s)

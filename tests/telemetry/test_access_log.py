@@ -1,0 +1,129 @@
+"""The access log: its schema, its bounds, what it never tells."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.telemetry.access_log import AccessLog, line_of
+from tests.telemetry import samples
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    yield reader, writer
+    for fd in (reader, writer):
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+
+
+async def test_lines_of_one_tick_are_written_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    log = AccessLog(fd)
+    for record in samples.ALL:
+        log.record(record)
+    assert path.read_bytes() == b""
+    await asyncio.sleep(0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    os.close(fd)
+    assert [line["status"] for line in lines] == [record.status for record in samples.ALL]
+    assert log.dropped == 0
+
+
+def test_a_line_has_this_schema() -> None:
+    line = line_of(samples.FAILED_OVER)
+    told = json.loads(AccessLog(1)._encode(line))
+    assert told == {
+        "time_s": 1800000000.123,
+        "level": "info",
+        "event": "request",
+        "request_id": "req_1",
+        "tenant": "demo",
+        "key_id": "demo#0",
+        "operation": "chat",
+        "dialect": "openai",
+        "model": "assistant",
+        "status": 200,
+        "duration_ms": 1500.0,
+        "overhead_ms": 0.4,
+        "first_token_ms": 300.0,
+        "stream": True,
+        "target": "anthropic/claude#0",
+        "attempts": [
+            {"deployment": "openai/gpt-4.1#0", "duration_ms": 200.0, "status": 503, "failure": "server_error"},
+            {
+                "deployment": "openai/gpt-4.1#0",
+                "duration_ms": 200.0,
+                "status": 503,
+                "failure": "server_error",
+                "wait_ms": 100.0,
+            },
+            {"deployment": "anthropic/claude#0", "duration_ms": 1400.0, "status": 200},
+        ],
+        "drops": [["groq/llama#0", "circuit_open"]],
+        "input_tokens": 1000,
+        "output_tokens": 200,
+        "cached_input_tokens": 600,
+        "reasoning_tokens": 50,
+        "provenance": "exact",
+        "cost_nano_usd": 3600000,
+        "sticky": "moved",
+        "retries_denied": 1,
+        "panic": True,
+        "committed": True,
+        "finish_reasons": ["stop"],
+    }
+
+
+def test_what_a_caller_says_stays_in_one_bounded_line() -> None:
+    line = AccessLog(1)._encode(line_of(samples.UNKNOWN_MODEL))
+    assert len(line) < 1000
+    assert line_of(samples.ABORTED).level == "warning"
+    assert b"\n" not in line
+
+
+async def test_a_reader_that_does_not_read_costs_lines_and_no_time(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    log = AccessLog(writer, buffer_bytes_max=20_000)
+    count = 1000
+    for _ in range(count):
+        log.record(samples.GOOD)
+        await asyncio.sleep(0)
+    assert log.dropped > 0
+    received = b""
+    async with asyncio.timeout(10):
+        while log._bytes:
+            try:
+                received += os.read(reader, 65536)
+            except BlockingIOError:
+                pass
+            await asyncio.sleep(0.01)
+    try:
+        received += os.read(reader, 1_000_000)
+    except BlockingIOError:
+        pass
+    lines = received.splitlines()
+    assert all(json.loads(line)["request_id"] == "req_1" for line in lines)
+    assert len(lines) + log.dropped == count
+    log.close()
+
+
+async def test_a_closed_reader_is_counted(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.close(reader)
+    log = AccessLog(writer)
+    log.record(samples.GOOD)
+    log.record(samples.GOOD)
+    await asyncio.sleep(0)
+    assert log.dropped == 2
+    log.record(samples.GOOD)
+    log.close()
+    assert log.dropped == 3
