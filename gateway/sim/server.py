@@ -235,7 +235,7 @@ class Simulator:
             return Status(401)
         if script.models is not None and ask.model not in script.models and not ask.model.startswith("sim-"):
             return Status(404, message=f"The model `{ask.model}` does not exist or you do not have access to it.")
-        if ask.dialect in ANTHROPIC and "anthropic-version" not in headers:
+        if ask.dialect in ANTHROPIC and not headers.get("anthropic-version"):
             return Status(400, message="anthropic-version: header is required")
         before = ask.body.get("previous_response_id")
         if ask.dialect is Dialect.RESPONSES and before is not None and before not in self._responses:
