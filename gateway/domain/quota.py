@@ -60,10 +60,10 @@ def take(arrivals: MutableMapping[str, float], rates: tuple[Rate, ...], now_s: f
     return refusal
 
 
-def adjust(arrivals: MutableMapping[str, float], rate: Rate, actual: int) -> None:
+def adjust(arrivals: MutableMapping[str, float], rate: Rate, actual: int, now_s: float) -> None:
     """Replace a taken cost by the actual one: a refund, or a debt where more was used than taken."""
-    if rate.counter in arrivals:
-        arrivals[rate.counter] += (actual - rate.cost) * rate.interval_s
+    theoretical_s = max(arrivals.get(rate.counter, now_s), now_s)
+    arrivals[rate.counter] = max(now_s, theoretical_s + (actual - rate.cost) * rate.interval_s)
 
 
 def room(arrivals: MutableMapping[str, float], rate: Rate, now_s: float) -> Room:

@@ -23,9 +23,10 @@ class MemoryQuota:
         return refusal
 
     def settle(self, rates: tuple[Rate, ...], actual: tuple[int, ...], slots: tuple[Slot, ...]) -> None:
+        now_s = self._clock.monotonic_s()
         for rate, used in zip(rates, actual, strict=True):
             if used != rate.cost:
-                adjust(self._arrivals, rate, used)
+                adjust(self._arrivals, rate, used, now_s)
         for slot in slots:
             left = self._busy[slot.counter] - 1
             if left:

@@ -1,0 +1,24 @@
+"""What every test shares: one seed, printed, and the same examples on every run."""
+
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+SEED = int(os.environ.get("METERWAY_TEST_SEED", "20261122"))
+
+settings.register_profile(
+    "short", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("short")
+
+
+def pytest_report_header() -> str:
+    return f"meterway seed: {SEED} (METERWAY_TEST_SEED={SEED} repeats this run)"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Dice of the standard library start from the printed seed in every test."""
+    random.seed(SEED)

@@ -1,0 +1,125 @@
+"""The planner: order, drops with reasons, panic, sessions."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.domain.catalog import Capabilities, Deployment, Price, Strategy
+from gateway.domain.request import Needs
+from gateway.domain.routing import Block, Conditions, Session, lacks, plan
+from gateway.domain.sticky import rendezvous, session_key
+from tests.domain.values import deployment, route
+
+A, B, C = deployment("a"), deployment("b"), deployment("c")
+
+
+def conditions(
+    blocks: dict[str, Block] | None = None,
+    session: Session | None = None,
+    latency: dict[str, float] | None = None,
+    dice: Callable[[], float] | None = None,
+) -> Conditions:
+    return Conditions(
+        blocked=lambda d: (blocks or {}).get(d.id),
+        latency_s=lambda d: (latency or {}).get(d.id, 0.0),
+        dice=dice or random.Random(7).random,
+        session=session,
+    )
+
+
+def ids(order: tuple[Deployment, ...]) -> list[str]:
+    return [d.provider.name for d in order]
+
+
+def test_priorities_come_in_order() -> None:
+    late, early = deployment("late", priority=2), deployment("early", priority=1)
+    assert ids(plan(route(late, early), Needs(), conditions()).order) == ["early", "late"]
+
+
+def test_weights_share_the_first_place() -> None:
+    heavy, light = deployment("heavy", weight=3), deployment("light", weight=1)
+    now = conditions()
+    firsts = Counter(plan(route(heavy, light), Needs(), now).order[0].provider.name for _ in range(4000))
+    assert firsts["heavy"] / 4000 == pytest.approx(0.75, abs=0.03)
+
+
+def test_least_latency_and_cheapest_lead() -> None:
+    now = conditions(latency={A.id: 0.5, B.id: 0.1, C.id: 0.9})
+    assert ids(plan(route(A, B, C, strategy=Strategy.LEAST_LATENCY), Needs(), now).order) == ["b", "a", "c"]
+    dear, cheap = deployment("dear", price=Price(5, 9)), deployment("cheap", price=Price(1, 2))
+    order = plan(route(A, dear, cheap, strategy=Strategy.CHEAPEST), Needs(input_tokens=5), conditions()).order
+    assert ids(order) == ["cheap", "dear", "a"]
+
+
+@pytest.mark.parametrize(
+    ("has", "needs", "reason"),
+    [
+        (Capabilities(tools=False), Needs(tools=True), "no_tools"),
+        (Capabilities(vision=False), Needs(vision=True), "no_vision"),
+        (Capabilities(json_schema=False), Needs(json_schema=True), "no_json_schema"),
+        (Capabilities(context_tokens=10), Needs(input_tokens=8, output_tokens=3), "context_too_small"),
+        (Capabilities(output_tokens=10), Needs(output_tokens=11), "output_too_small"),
+        (Capabilities(context_tokens=11, output_tokens=3), Needs(input_tokens=8, output_tokens=3), None),
+    ],
+)
+def test_a_drop_says_what_is_lacking(has: Capabilities, needs: Needs, reason: str | None) -> None:
+    assert lacks(has, needs) == reason
+    planned = plan(route(deployment("x", capabilities=has), A), needs, conditions())
+    assert [drop.reason for drop in planned.drops] == ([] if reason is None else [reason])
+
+
+def test_blocked_targets_are_dropped_and_panic_brings_back_only_broken_ones() -> None:
+    blocks = {A.id: Block("circuit_open", 9, panic_ok=True), B.id: Block("cooldown", 5, panic_ok=False)}
+    calm = plan(route(A, B, C), Needs(), conditions(blocks))
+    assert (ids(calm.order), calm.panic) == (["c"], False)
+    assert {drop.reason for drop in calm.drops} == {"circuit_open", "cooldown"}
+    panic = plan(route(A, B), Needs(), conditions(blocks))
+    assert (ids(panic.order), panic.panic, panic.opens_at_s) == (["a"], True, 5)
+    nothing = plan(route(B), Needs(), conditions(blocks))
+    assert (nothing.order, nothing.panic, nothing.fits) == ((), False, True)
+
+
+def test_f6_a_session_keeps_its_target_and_moves_only_when_it_is_gone() -> None:
+    key = session_key("t", "s")
+    first = rendezvous(key, [A, B, C])[0]
+    others = [d for d in (A, B, C) if d is not first]
+    for _ in range(5):
+        assert plan(route(A, B, C), Needs(), conditions(session=Session(key))).order[0] is first
+    gone = {first.id: Block("circuit_open", 9, panic_ok=True)}
+    moved = plan(route(A, B, C), Needs(), conditions(gone, Session(key, first.id))).order[0]
+    assert moved in others
+    pinned = plan(route(A, B, C), Needs(), conditions(session=Session(key, moved.id))).order[0]
+    assert pinned is moved
+
+
+@given(st.binary(min_size=1, max_size=16), st.integers(0, 2))
+def test_removing_a_target_moves_only_its_own_sessions(session: bytes, gone: int) -> None:
+    key, everyone = session_key("t", session), [A, B, C]
+    before = rendezvous(key, everyone)[0]
+    left = [d for i, d in enumerate(everyone) if i != gone]
+    if before in left:
+        assert rendezvous(key, left)[0] is before
+
+
+def test_rendezvous_follows_weights_and_tenants_are_apart() -> None:
+    heavy, light = deployment("heavy", weight=3), deployment("light", weight=1)
+    firsts = Counter(rendezvous(session_key("t", str(i)), [heavy, light])[0].provider.name for i in range(4000))
+    assert firsts["heavy"] / 4000 == pytest.approx(0.75, abs=0.03)
+    assert session_key("t", "s") != session_key("u", "s")
+
+
+@given(st.lists(st.sampled_from(["ok", "open", "cool"]), min_size=1, max_size=6), st.booleans())
+def test_every_target_is_either_in_the_order_or_dropped_with_a_reason(states: list[str], sticky: bool) -> None:
+    targets = [deployment(f"p{i}", priority=i % 2) for i in range(len(states))]
+    kinds = {"open": Block("circuit_open", 1, panic_ok=True), "cool": Block("cooldown", 1, panic_ok=False)}
+    blocks = {d.id: kinds[s] for d, s in zip(targets, states, strict=True) if s != "ok"}
+    session = Session(b"k" * 16) if sticky else None
+    planned = plan(route(*targets), Needs(), conditions(blocks, session))
+    dropped = {drop.deployment for drop in planned.drops}
+    assert {d.id for d in planned.order} | dropped == {d.id for d in targets}
+    assert planned.panic == ("ok" not in states and "open" in states)
+    assert len(set(planned.order)) == len(planned.order)

@@ -1,0 +1,44 @@
+"""Small catalog values for domain tests."""
+
+from gateway.domain.catalog import (
+    Capabilities,
+    Credential,
+    Deployment,
+    Origin,
+    Price,
+    Provider,
+    Route,
+    Secret,
+    Strategy,
+)
+
+ORIGIN = Origin("http", "127.0.0.1", 9)
+
+
+def deployment(
+    name: str,
+    *,
+    model: str = "m",
+    key: int = 0,
+    priority: int = 1,
+    weight: float = 1.0,
+    capabilities: Capabilities | None = None,
+    price: Price | None = None,
+) -> Deployment:
+    credential = Credential(f"{name}#{key}", ORIGIN, Secret("s"))
+    provider = Provider(name, "openai", ORIGIN, "/v1", (credential,))
+    return Deployment(
+        id=f"{name}/{model}#{key}",
+        target=f"{name}/{model}",
+        provider=provider,
+        credential=credential,
+        model=model,
+        priority=priority,
+        weight=weight,
+        capabilities=capabilities or Capabilities(),
+        price=price,
+    )
+
+
+def route(*deployments: Deployment, strategy: Strategy = Strategy.WEIGHTED, sticky: bool = True) -> Route:
+    return Route("r", deployments, strategy, sticky)
