@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,8 +137,8 @@ def unchunk(raw: bytes) -> tuple[bytes, int | None]:
     return body, None
 
 
-async def connect(sim: Simulator) -> Line:
-    return Line(*await asyncio.open_connection("127.0.0.1", sim.port))
+async def connect(sim: Simulator, tls: ssl.SSLContext | None = None) -> Line:
+    return Line(*await asyncio.open_connection("127.0.0.1", sim.port, ssl=tls))
 
 
 async def one(
