@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gateway.config.hosts import HOSTS, SIM
 from gateway.config.prices import PriceBook
-from gateway.config.problems import Findings, choose
+from gateway.config.problems import Findings, choose, shown
 from gateway.config.problems import Path as Place
 from gateway.config.schema import (
     ConfigFile,
@@ -123,7 +123,7 @@ def _route(
     for index, target in enumerate(section.targets):
         place: Place = ("models", name, "targets", index)
         if target.provider not in names.providers:
-            message = f"there is no provider {target.provider!r}"
+            message = f"there is no provider {shown(target.provider)}"
             findings.problem((*place, "provider"), message, choose(target.provider, names.providers, "provider"))
             continue
         pair = (target.provider, target.model)
@@ -176,7 +176,7 @@ def _check_fallbacks(config: ConfigFile, names: Names, findings: Findings) -> No
         for index, other in enumerate(section.fallback_models):
             place: Place = ("models", name, "fallback_models", index)
             if other not in names.models:
-                findings.problem(place, f"there is no model {other!r}", choose(other, names.models, "model"))
+                findings.problem(place, f"there is no model {shown(other)}", choose(other, names.models, "model"))
             elif other in section.fallback_models[:index]:
                 findings.problem(place, f"{other!r} stands here twice", "remove one of the two")
     edges = {name: section.fallback_models for name, section in config.models.items()}

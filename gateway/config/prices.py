@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from gateway.config.problems import Findings, choose
+from gateway.config.problems import Findings, choose, shown
 from gateway.config.problems import Path as Place
 from gateway.config.schema import PricesSection, UnknownPriceSection
 from gateway.config.settings import PriceOverride, Prices
@@ -29,7 +29,7 @@ class PriceBook:
         for index, item in enumerate(section.overrides):
             place: Place = ("prices", "overrides", index)
             if item.provider not in providers:
-                message = f"there is no provider {item.provider!r}"
+                message = f"there is no provider {shown(item.provider)}"
                 findings.problem((*place, "provider"), message, choose(item.provider, providers, "provider"))
                 continue
             key = (item.provider, item.model, item.from_)

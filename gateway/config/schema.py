@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 from pydantic_core import PydanticCustomError
 
 from gateway.config.hosts import HOSTS, KINDS, SIM
-from gateway.config.problems import choose
+from gateway.config.problems import choose, shown
 
 _NANO = 1_000_000_000
 _BUDGET_USD_MAX = Decimal(2**52) / _NANO
@@ -48,7 +48,7 @@ def _url_ref(text: str) -> str:
 
 def _kind(name: str) -> str:
     if name not in KINDS:
-        raise _fault(f"the kind {name!r} is not known", choose(name, KINDS, "kind"))
+        raise _fault(f"the kind {shown(name)} is not known", choose(name, KINDS, "kind"))
     return name
 
 

@@ -5,7 +5,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.config.problems import Findings
+from gateway.config.problems import Findings, shown
 from gateway.config.problems import Path as Place
 from gateway.domain.catalog import Secret
 
@@ -62,7 +62,7 @@ class SecretRefs:
     def _from_env(self, name: str, place: Place) -> str | None:
         text = self._environ.get(name)
         if text is None:
-            self._findings.problem(place, f"the environment has no {name}", f"export {name}=…, or use file:PATH")
+            self._findings.problem(place, f"the environment has no {shown(name)}", "export it, or use file:PATH")
             return None
         return text.strip()
 

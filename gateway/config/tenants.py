@@ -3,7 +3,7 @@
 import hashlib
 
 from gateway.config.prices import nano
-from gateway.config.problems import Findings, choose
+from gateway.config.problems import Findings, choose, shown
 from gateway.config.problems import Path as Place
 from gateway.config.schema import TenantSection
 from gateway.config.secret_refs import SecretRefs
@@ -31,7 +31,7 @@ def compile_keys(
         ids.setdefault(section.id, index)
         for number, name in enumerate(section.models):
             if name not in models:
-                message = f"there is no model {name!r}"
+                message = f"there is no model {shown(name)}"
                 findings.problem((*place, "models", number), message, choose(name, models, "model"))
         limits = section.limits
         paced = Limits(limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)

@@ -2,13 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 from watchfiles import awatch
+from watchfiles.main import FileChange
 
 _DEBOUNCE_MS = 200
 _STEP_MS = 50
+_LOOK_ANYWAY_MS = 5000
 _LINKS_MAX = 40
 
 Fingerprint = tuple[str, int, int, int] | None
@@ -21,18 +24,33 @@ async def changes(path: Path, stop: asyncio.Event) -> AsyncIterator[None]:
     A file that is gone for the moment is waited for.
     """
     known = fingerprint(path)
-    async for _ in awatch(
-        *folders(path),
+    while not stop.is_set():
+        watched = folders(path)
+        if not watched:
+            await stop.wait()
+            return
+        async with aclosing(_stirrings(watched, stop)) as stirrings:
+            async for _ in stirrings:
+                found = fingerprint(path)
+                if found is not None and found != known:
+                    known = found
+                    yield None
+                if folders(path) != watched:
+                    break
+
+
+def _stirrings(watched: list[Path], stop: asyncio.Event) -> AsyncGenerator[set[FileChange], None]:
+    """Wakes up now and then without a reason too: not every file system tells, and none before it is asked."""
+    return awatch(
+        *watched,
         watch_filter=None,
         debounce=_DEBOUNCE_MS,
         step=_STEP_MS,
         stop_event=stop,
         recursive=False,
-    ):
-        found = fingerprint(path)
-        if found is not None and found != known:
-            known = found
-            yield None
+        rust_timeout=_LOOK_ANYWAY_MS,
+        yield_on_timeout=True,
+    )
 
 
 def fingerprint(path: Path) -> Fingerprint:

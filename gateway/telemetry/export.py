@@ -29,6 +29,7 @@ from gateway.telemetry.names import Instrument, Kind
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SCOPE = "meterway"
 _PUSH_TIMEOUT_S = 10.0
+_SAMPLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Exporter:
 
     def __init__(self, metrics: Metrics, clock: Clock, identity: Identity, otlp: Otlp | None = None) -> None:
         self._metrics = metrics
+        self._clock = clock
         self._registry = CollectorRegistry()
         self._one_scrape = asyncio.Lock()
         histograms = _Histograms(metrics.histograms, clock)
@@ -89,6 +91,12 @@ class Exporter:
         async with self._one_scrape:
             self._metrics.sample()
             return await asyncio.to_thread(generate_latest, self._registry)
+
+    async def keep_sampled(self) -> None:
+        """Runs for as long as the gateway does: the thread that pushes must not ask the loop's objects itself."""
+        while True:
+            self._metrics.sample()
+            await self._clock.sleep_s(_SAMPLE_S)
 
     async def push(self, timeout_s: float = _PUSH_TIMEOUT_S) -> bool:
         """Sends to the collector now; for tests and before shutdown."""

@@ -48,7 +48,7 @@ CASES: list[tuple[str, str, str, str, str, str]] = [
     ("keys left out", P, "  p: {kind: openai}\n", "providers.p", "keys is missing", '["none"]'),
     ("literal secret", "env:KEY", "sk-canary-literal", "providers.p.keys[0]", "a secret stands in the file", "env:NAME"),
     ("bad variable name", "env:KEY", "env:sk-canary", "providers.p.keys[0]", "not followed by the name", "env:NAME"),
-    ("missing variable", "env:KEY", "env:NOPE", "providers.p.keys[0]", "no NOPE", "export NOPE"),
+    ("missing variable", "env:KEY", "env:NOPE", "providers.p.keys[0]", "no 'NOPE'", "export it"),
     ("missing file", "env:KEY", "file:/nope/key", "providers.p.keys[0]", "cannot read /nope/key: No such file", "check the path"),
     ("folder as secret", "env:KEY", "file:/", "providers.p.keys[0]", "is not a file", "name the file"),
     ("nul in a path", '"env:KEY"', '"file:a\\0b"', "providers.p.keys[0]", "cannot read", "check the path"),
@@ -226,6 +226,11 @@ def test_files_that_cannot_be_read_are_problems(tmp_path: Path) -> None:
 
 def test_no_secret_of_the_example_is_in_any_message() -> None:
     broken = EXAMPLE.replace("kind: anthropic", "kind: antropic").replace("gpt-4.1", "4.1") + "extra: 1\n"
+    aws = "AKIACANARYCANARYCANARY"
+    for old in ("provider: openai", "kind: anthropic", "[assistant-small]", "env:OPENAI_API_KEY"):
+        leaked = EXAMPLE.replace(old, old.replace(old.rpartition(" ")[2].strip("[]").rpartition(":")[2], aws))
+        assert leaked != EXAMPLE
+        assert not [said for said in problems_of(leaked, ENVIRON) if aws in said], old
     for text, environ in [(broken, ENVIRON), (EXAMPLE, {**ENVIRON, "OPENAI_API_KEY": "canary with spaces"})]:
         for said in problems_of(text, environ):
             assert "canary" not in said

@@ -60,6 +60,39 @@ async def test_a_change_is_seen(tmp_path: Path, build: Callable[[Path], None], c
         assert [item async for item in seen] == []
 
 
+async def test_a_link_is_followed_to_another_folder(tmp_path: Path) -> None:
+    for name in ("a", "b", "home"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "real").write_text(name)
+    link = tmp_path / "home" / "gateway.yaml"
+    link.symlink_to("../a/real")
+    stop = asyncio.Event()
+    seen = changes(link, stop)
+
+    async def until_seen(change: Callable[[], object]) -> None:
+        one = asyncio.ensure_future(anext(seen))
+        while not one.done():
+            await asyncio.wait([one], timeout=0.5)
+            if not one.done():
+                change()
+        assert one.result() is None
+
+    def point_to_b() -> None:
+        (tmp_path / "home" / "new").symlink_to("../b/real")
+        (tmp_path / "home" / "new").rename(link)
+
+    async with asyncio.timeout(20):
+        await until_seen(point_to_b)
+        await until_seen(lambda: (tmp_path / "b" / "real").write_text("more" * 3))
+    stop.set()
+
+
+async def test_a_folder_that_is_not_there_waits_for_the_end(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+    stop.set()
+    assert [item async for item in changes(tmp_path / "no" / "gateway.yaml", stop)] == []
+
+
 async def test_other_files_are_no_change_and_stop_ends_it(tmp_path: Path) -> None:
     plain(tmp_path)
     stop = asyncio.Event()

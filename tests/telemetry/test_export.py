@@ -193,3 +193,27 @@ async def test_what_identifies_a_single_request_is_no_label() -> None:
     exporter = Exporter(metrics, SystemClock(), IDENTITY)
     assert b"canary" not in await exporter.prometheus()
     await exporter.close()
+
+
+async def test_pulled_values_are_kept_fresh_for_the_pushing_thread() -> None:
+    asked: list[int] = []
+    metrics = Metrics()
+
+    def in_flight() -> dict[tuple[str, ...], int]:
+        asked.append(1)
+        return {(): len(asked)}
+
+    metrics.source(names.IN_FLIGHT, in_flight)
+
+    class Ticks(SystemClock):
+        async def sleep_s(self, delay_s: float) -> None:  # type: ignore[override] # a clock that is always on time
+            assert delay_s > 0
+            await asyncio.sleep(0)
+            if len(asked) == 3:
+                raise asyncio.CancelledError
+
+    exporter = Exporter(metrics, Ticks(), IDENTITY)
+    with pytest.raises(asyncio.CancelledError):
+        await exporter.keep_sampled()
+    assert dict(metrics.numbers[names.IN_FLIGHT].snapshot()) == {(): 3}
+    await exporter.close()
