@@ -9,6 +9,7 @@ from ipaddress import ip_address
 FRESH_S = 30.0  # getaddrinfo tells no TTL
 GOOD_S = 300.0
 NEGATIVE_S = 5.0
+DOUBT_S = 1.0  # while a provider is down its name is not looked up for every call
 _HOSTS_MAX = 1024
 _ADDRESSES_MAX = 16
 
@@ -22,6 +23,7 @@ class _Entry:
     asked_s: float = float("-inf")
     good: tuple[str, ...] = ()
     good_s: float = float("-inf")
+    doubted_s: float = float("-inf")
     failed_s: float = float("-inf")
     error: OSError | None = None
     asking: asyncio.Future[None] | None = None
@@ -66,9 +68,10 @@ class Names:
     def doubt(self, host: str) -> bool:
         """No address of the last answer could be reached: ask anew next time. False if there is nothing to ask."""
         entry = self._entries.get(host.strip("[]"))
-        if entry is None or not entry.addresses:
+        now_s = self._now()
+        if entry is None or not entry.addresses or now_s - entry.doubted_s < DOUBT_S:
             return False
-        entry.asked_s = float("-inf")
+        entry.asked_s, entry.doubted_s = float("-inf"), now_s
         return True
 
     async def _ask(self, entry: _Entry, host: str, port: int) -> tuple[str, ...]:
