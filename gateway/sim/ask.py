@@ -83,14 +83,15 @@ def read_ask(dialect: Dialect, raw: bytes) -> Ask:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("you must provide a model parameter", "model")
-    return _READERS[dialect](model, body)
+    try:
+        return _READERS[dialect](model, body)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BadRequest(f"The request has a member of the wrong kind: {error}") from error
 
 
 def _chat(model: str, body: Json) -> Ask:
     messages = _listed(body, "messages")
-    tools = tuple(
-        Tool(f["name"], f.get("parameters") or {}) for t in body.get("tools") or () if (f := t.get("function"))
-    )
+    tools = tuple(_tool(f, "parameters") for t in body.get("tools") or () if (f := t.get("function")))
     options = body.get("stream_options") or {}
     return Ask(
         Dialect.CHAT,
@@ -112,9 +113,7 @@ def _chat(model: str, body: Json) -> Ask:
 def _responses(model: str, body: Json) -> Ask:
     given = body.get("input", "")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else _listed(body, "input")
-    tools = tuple(
-        Tool(t["name"], t.get("parameters") or {}) for t in body.get("tools") or () if t.get("type") == "function"
-    )
+    tools = tuple(_tool(t, "parameters") for t in body.get("tools") or () if t.get("type") == "function")
     extra = count_tokens(body.get("instructions") or "")
     return Ask(
         Dialect.RESPONSES,
@@ -158,7 +157,7 @@ def _anthropic(dialect: Dialect, model: str, body: Json, messages: list[Json], l
         include_usage=True,
         said=_last_said(messages),
         after_tool=results,
-        tools=tuple(Tool(t["name"], t.get("input_schema") or {}) for t in body.get("tools") or () if "name" in t),
+        tools=tuple(_tool(t, "input_schema") for t in body.get("tools") or () if "name" in t),
         tool_choice=_choice(body.get("tool_choice")),
         output_tokens_max=limit,
     )
@@ -190,6 +189,13 @@ _READERS: Final[Mapping[Dialect, Callable[[str, Json], Ask]]] = {
     Dialect.MESSAGES: _messages,
     Dialect.COUNT_TOKENS: _count,
 }
+
+
+def _tool(given: Json, schema_name: str) -> Tool:
+    name, schema = given["name"], given.get(schema_name) or {}
+    if not isinstance(name, str) or not name or not isinstance(schema, dict):
+        raise BadRequest(f"Invalid 'tools': {name!r} needs a name and an object as {schema_name!r}.", "tools")
+    return Tool(name, schema)
 
 
 def _listed(body: Json, name: str) -> list[Json]:

@@ -4,27 +4,31 @@ from typing import Any, Final
 
 DEPTH_MAX: Final = 16
 
-_SIMPLE: Final = {"string": "text", "integer": 1, "number": 1.5, "boolean": True, "null": None}
+_SIMPLE: Final = {"integer": 1, "number": 1.5, "boolean": True, "null": None}
 
 
-def example(schema: dict[str, Any], text: str = "text", depth: int = 0) -> Any:
-    """Strings become `text`; all properties are filled in, down to `DEPTH_MAX`."""
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for union in ("anyOf", "oneOf", "allOf"):
-        if schema.get(union):
-            return example(schema[union][0], text, depth + 1)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[0] if kind else None
+def example(schema: object, text: str = "text", depth: int = 0) -> Any:
+    """Strings become `text`; all properties are filled in, down to `DEPTH_MAX`. What is no schema gives None."""
     if depth > DEPTH_MAX:
         return None
-    if kind == "array":
-        return [example(schema.get("items") or {}, text, depth + 1)]
-    if kind == "object" or "properties" in schema:
-        return {name: example(part, text, depth + 1) for name, part in (schema.get("properties") or {}).items()}
-    if kind == "string":
-        return text
-    return _SIMPLE.get(str(kind))
+    match schema:
+        case {"const": value} | {"enum": [value, *_]}:
+            return value
+        case {"anyOf": [first, *_]} | {"oneOf": [first, *_]} | {"allOf": [first, *_]}:
+            return example(first, text, depth + 1)
+        case {"type": [str(kind), *_], **rest}:
+            return example({**rest, "type": kind}, text, depth + 1)
+        case {"properties": dict(properties)}:
+            return {name: example(part, text, depth + 1) for name, part in properties.items()}
+        case {"type": "array", **rest}:
+            return [example(rest.get("items"), text, depth + 1)]
+        case {"type": "string"}:
+            return text
+        case {"type": str(kind)}:
+            return _simple(kind)
+        case _:
+            return None
+
+
+def _simple(kind: str) -> Any:
+    return {} if kind == "object" else _SIMPLE.get(kind)

@@ -224,3 +224,18 @@ def test_under_uvloop_resets_and_cuts_are_the_same() -> None:
     assert (len(cut.body), cut.ended) == (333, "reset")
     assert (gone.head, gone.ended) == (b"", "reset")
     assert good.data()[-1] == "[DONE]"
+
+
+def test_under_uvloop_a_client_that_leaves_is_seen_at_once() -> None:
+    async def talk() -> tuple[str, int]:
+        async with simulator({"fault": {"kind": "endless"}}) as sim:
+            line = await connect(sim)
+            line.ask(CHAT, streamed())
+            await line.until(b"and so on")
+            line.close()
+            await sim.idle()
+            return sim.bill[0].outcome, sim.bill[0].output_tokens
+
+    outcome, tokens = uvloop.run(talk())
+    assert outcome == "cut"
+    assert tokens > 0
