@@ -113,6 +113,8 @@ class AccessLog:
         try:
             while sent < len(data) and self._writable():
                 sent += os.write(self._fd, self._portion(data, sent))
+        except BlockingIOError:
+            pass
         except OSError:
             self._rest = data[sent:]
             self._give_up()

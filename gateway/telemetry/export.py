@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -98,10 +99,10 @@ class Exporter:
             self._metrics.sample()
             await self._clock.sleep_s(_SAMPLE_S)
 
-    async def push(self, timeout_s: float = _PUSH_TIMEOUT_S) -> bool:
-        """Sends to the collector now; for tests and before shutdown."""
+    async def push(self) -> None:
+        """Sends to the collector now. Returns after at most about ten seconds, whether it was reached or not."""
         self._metrics.sample()
-        return await asyncio.to_thread(self._provider.force_flush, timeout_s * 1000)
+        await asyncio.to_thread(self._provider.force_flush, _PUSH_TIMEOUT_S * 1000)
 
     async def close(self, timeout_s: float = _PUSH_TIMEOUT_S) -> None:
         """A last push, then the readers' threads end."""
@@ -184,10 +185,17 @@ class _PrometheusReader(PrometheusMetricReader):
 
 
 class _OtlpReader(PeriodicExportingMetricReader):
+    """Pushes directly: neither proxies nor credentials are taken from the environment."""
+
     def __init__(self, histograms: _Histograms, otlp: Otlp, limits: dict[type, int]) -> None:
         self._histograms = histograms
+        session = requests.Session()
+        session.trust_env = False
         exporter = OTLPMetricExporter(
-            endpoint=f"{otlp.endpoint.rstrip('/')}/v1/metrics", headers=dict(otlp.headers), timeout=_PUSH_TIMEOUT_S
+            endpoint=f"{otlp.endpoint.rstrip('/')}/v1/metrics",
+            headers=dict(otlp.headers),
+            timeout=_PUSH_TIMEOUT_S,
+            session=session,
         )
         super().__init__(exporter, otlp.interval_s * 1000, _PUSH_TIMEOUT_S * 1000, cardinality_limits=limits)
 

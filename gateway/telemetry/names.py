@@ -166,6 +166,7 @@ MISCONFIGURED = _pulled(
     "deployment",
     "reason",
 )
+LOOP_BLOCKS = _pulled("gateway.loop.blocks", Kind.COUNTER, "{block}", "Times the event loop was held up over 100 ms.")
 IN_FLIGHT = _pulled("gateway.in_flight", Kind.GAUGE, "{request}", "Requests being served.")
 UPSTREAM_IN_FLIGHT = _pulled(
     "gateway.upstream.in_flight", Kind.GAUGE, "{attempt}", "Upstream calls being made.", "deployment"
@@ -191,6 +192,7 @@ GATEWAY = (
     UNPRICED,
     RECORDS_FAILED,
     LOG_DROPPED,
+    LOOP_BLOCKS,
     BREAKER_STATE,
     BREAKER_MOVES,
     COOLDOWN,

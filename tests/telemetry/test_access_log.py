@@ -90,8 +90,10 @@ def test_what_a_caller_says_stays_in_one_bounded_line() -> None:
     assert b"\n" not in line
 
 
-async def test_a_reader_that_does_not_read_costs_lines_and_no_time(pipe: tuple[int, int]) -> None:
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_a_reader_that_does_not_read_costs_lines_and_no_time(pipe: tuple[int, int], blocking: bool) -> None:
     reader, writer = pipe
+    os.set_blocking(writer, blocking)
     log = AccessLog(writer, buffer_bytes_max=20_000)
     count = 1000
     for _ in range(count):

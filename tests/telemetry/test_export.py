@@ -151,7 +151,7 @@ async def test_a_collector_is_sent_counters_and_histograms(metrics: Metrics, col
     otlp = Otlp(endpoint, {"authorization": CANARY}, interval_s=3600)
     assert CANARY not in repr(otlp)
     exporter = Exporter(metrics, SystemClock(), IDENTITY, otlp)
-    assert await exporter.push()
+    await exporter.push()
     path, authorization, body = collector.received[0]
     await exporter.close()
     assert (path, authorization) == ("/v1/metrics", CANARY)
@@ -217,3 +217,9 @@ async def test_pulled_values_are_kept_fresh_for_the_pushing_thread() -> None:
         await exporter.keep_sampled()
     assert dict(metrics.numbers[names.IN_FLIGHT].snapshot()) == {(): 3}
     await exporter.close()
+
+
+async def test_a_collector_that_is_away_does_not_hold_up_the_end(metrics: Metrics) -> None:
+    exporter = Exporter(metrics, SystemClock(), IDENTITY, Otlp("http://127.0.0.1:9", {}, interval_s=3600))
+    async with asyncio.timeout(5):
+        await exporter.close(timeout_s=0.2)
