@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt deploy/setup-venv.sh
 setup: $(READY)  ## create .venv with everything pinned
 
 run: $(READY)  ## set up, then serve the quick start on http://127.0.0.1:8080
-	@exec $(BIN)/meterway serve --config deploy/quickstart.yaml
+	@exec bash deploy/quickstart.sh
 
 sim: $(READY)  ## run the provider simulator alone on port 9000
 	@exec $(BIN)/meterway sim --port 9000

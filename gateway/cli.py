@@ -13,6 +13,8 @@ from gateway.app import serve as serve_gateway
 from gateway.config.problems import ConfigInvalid
 from gateway.config.report import check as check_file
 from gateway.config.report import render
+from gateway.sim.main import run as run_sim
+from gateway.sim.script import ScriptError
 
 app = typer.Typer(
     name="meterway", no_args_is_help=True, add_completion=False, help="The LLM gateway.", pretty_exceptions_enable=False
@@ -30,6 +32,9 @@ def serve(config: ConfigFile) -> None:
     except ConfigInvalid as error:
         typer.echo(render(error.problems), err=True)
         raise typer.Exit(2) from None
+    except OSError as error:
+        typer.echo(f"meterway serve: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -38,6 +43,22 @@ def check(file: Annotated[Path, typer.Argument(help="The configuration file to c
     code, text = check_file(file, os.environ)
     typer.echo(text, nl=False, err=code != 0)
     raise typer.Exit(code)
+
+
+@app.command()
+def sim(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 9000,
+    script: Annotated[Path | None, typer.Option(help="What it shall do (YAML or JSON; see docs/simulator.md).")] = None,
+    bill: Annotated[Path | None, typer.Option(help="Where to write one JSON line for each call.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Overrides the script's seed.")] = None,
+) -> None:
+    """Simulate a provider: OpenAI and Anthropic, normal or failing as scripted."""
+    try:
+        run_sim(host, port, None if script is None else str(script), None if bill is None else str(bill), seed)
+    except (ScriptError, OSError) as error:
+        typer.echo(f"meterway sim: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def main() -> None:

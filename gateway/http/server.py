@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
@@ -26,14 +27,34 @@ class DrainingServer(uvicorn.Server):
         self._hurry = asyncio.Event()
 
     @property
+    def host(self) -> str:
+        return self.config.host
+
+    @property
     def port(self) -> int:
+        """The port that it listens on; after `open`."""
         port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Signals belong to the application, which has two servers."""
-        yield
+    async def open(self) -> None:
+        """Listens, and accepts. Raises OSError."""
+        self.config.load()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            self._protocol, self.config.host, self.config.port, backlog=self.config.backlog, start_serving=True
+        )
+        self.servers = [server]
+        await self.on_tick(0)
+        self.started = True
+
+    async def serve_until_stopped(self) -> None:
+        await self.main_loop()
+        await self.shutdown()
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        protocol: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state={})
+        return protocol
 
     def stop(self) -> None:
         """The first call drains, a second one ends the grace; neither skips settlement."""

@@ -1,0 +1,6 @@
+"""The composition root: the only place where collaborators are named and introduced to each other."""
+
+from gateway.app.gateway import Gateway
+from gateway.app.run import serve
+
+__all__ = ["Gateway", "serve"]

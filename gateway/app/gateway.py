@@ -1,0 +1,163 @@
+"""One configured gateway, put together from the rooms' implementations."""
+
+import contextlib
+import hashlib
+import logging
+import resource
+from collections.abc import Callable
+
+from gateway.admin.routes import admin_routes
+from gateway.app.sims import Sims
+from gateway.app.told import Told
+from gateway.clock import SystemClock
+from gateway.config.problems import ConfigInvalid
+from gateway.config.settings import Admin, Loaded, Server
+from gateway.config.sims import bind_sims
+from gateway.domain.errors import InvalidKey
+from gateway.http.door import ENDPOINTS, Door
+from gateway.http.limits import DoorLimits
+from gateway.http.other import other_routes
+from gateway.http.server import DrainingServer, server_for
+from gateway.pipeline.desk import Desk
+from gateway.providers import openai
+from gateway.stores.health import MemoryHealth
+from gateway.stores.pins import MemoryPins
+from gateway.stores.quota import MemoryQuota
+from gateway.upstream.client import HttpUpstream
+
+_log = logging.getLogger("meterway")
+
+DIALECTS = {"openai": openai}
+PLAIN_PATHS = frozenset(path.encode() for path in (*ENDPOINTS, "/v1/models", "/health/live", "/health/ready", "/"))
+ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
+RESERVED_FILES = 64
+
+
+class Gateway:
+    """`start`, then `wait` until `stop` has been called; `reload` asks `read` for the next configuration."""
+
+    def __init__(self, loaded: Loaded, read: Callable[[int], Loaded], *, log_fd: int | None = None) -> None:
+        self._loaded = loaded
+        self._read = read
+        self._sims = Sims(loaded.settings.sims)
+        clock = SystemClock()
+        self.health = MemoryHealth(clock)
+        self.upstream = HttpUpstream(clock)
+        self._limits = limits_of(loaded.settings.server)
+        self.told = Told(clock, loaded.settings.telemetry, log_fd)
+        self._desk = Desk(
+            clock=clock,
+            upstream=self.upstream,
+            health=self.health,
+            quota=MemoryQuota(clock),
+            pins=MemoryPins(clock),
+            recorder=self.told.recorder,
+            dialects=DIALECTS,
+        )
+        other = other_routes(names=self._names, ready=self._not_ready, created_s=int(clock.wall_s()))
+        self.door = Door(self._desk, loaded.catalog, self._limits, other)
+        self.server = self._data_plane(loaded)
+        self.admin = None if loaded.settings.admin is None else self._admin_plane(loaded.settings.admin)
+        self._stack = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Both listeners accept when this returns; raises OSError when one cannot listen."""
+        try:
+            self._stack.push_async_callback(self.upstream.aclose)
+            await self._stack.enter_async_context(self._sims)
+            self._adopt(self._loaded)
+            await self._stack.enter_async_context(self.told)
+            self.told.watch(self.door, self.health, self.upstream, lambda: self.server.server_state.tasks)
+            if self.admin is not None:
+                await self.admin.open()
+            await self.server.open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def wait(self) -> None:
+        """Serves until stopped, drains, and gives everything back."""
+        async with self._stack:
+            await self.server.serve_until_stopped()
+            if self.admin is not None:
+                self.admin.stop()
+                await self.admin.serve_until_stopped()
+
+    def stop(self) -> None:
+        """Drains; a second call ends the grace."""
+        self.door.draining = True
+        self.server.stop()
+
+    def reload(self) -> None:
+        """A new configuration whole, or the one before with a word about why."""
+        try:
+            loaded = self._read(self._loaded.catalog.version + 1)
+        except ConfigInvalid as error:
+            _log.error("the configuration stays as it was; the file has problems:\n%s", error)
+            return
+        for name in ("listen", "admin", "server", "telemetry", "sims"):
+            if getattr(loaded.settings, name) != getattr(self._loaded.settings, name):
+                _log.warning("a change of %r takes effect at the next start", name)
+        self._adopt(loaded)
+        _log.info("configuration %d is in force", loaded.catalog.version)
+
+    def _adopt(self, loaded: Loaded) -> None:
+        """One pointer is swapped; requests that run keep the catalog that they began with."""
+        catalog = bind_sims(loaded.catalog, self._sims.origins)
+        if catalog.providers != self.door.catalog.providers:
+            self.upstream.configure(catalog.providers.values())
+        self.health.adopt(catalog)
+        self._loaded = loaded
+        self.door.catalog = catalog
+
+    def _data_plane(self, loaded: Loaded) -> DrainingServer:
+        listen = loaded.settings.listen
+        return server_for(
+            self.door,
+            host=listen.host,
+            port=listen.port,
+            limits=self._limits,
+            plain_paths=PLAIN_PATHS,
+            interrupt=self._interrupt,
+        )
+
+    def _admin_plane(self, admin: Admin) -> DrainingServer:
+        app = admin_routes(metrics=self.told.prometheus, key=admin.key)
+        limits = DoorLimits(grace_s=1.0)
+        return server_for(
+            app, host=admin.host, port=admin.port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
+        )
+
+    def _interrupt(self) -> None:
+        self.door.interrupted = True
+
+    def _not_ready(self) -> str | None:
+        return "draining" if self.door.draining else None
+
+    def _names(self, key: bytes | None) -> list[str]:
+        catalog = self.door.catalog
+        known = None if key is None else catalog.keys.get(hashlib.sha256(key).digest())
+        if known is None:
+            raise InvalidKey("this API key is not known here; send 'Authorization: Bearer <key>'")
+        allowed = known.tenant.models
+        return [name for name in catalog.routes if not allowed or name in allowed]
+
+
+def limits_of(server: Server) -> DoorLimits:
+    """The door's limits, with no more connections than this process has files for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return DoorLimits(
+        body_bytes=server.body_bytes,
+        head_timeout_s=server.head_timeout_s,
+        body_timeout_s=server.body_timeout_s,
+        keep_alive_s=server.keep_alive_s,
+        grace_s=server.grace_s,
+        connections=max(1, min(server.connections, (soft - RESERVED_FILES) // 2)),
+        headers_max=server.headers_max,
+        headers_bytes=server.headers_bytes,
+        header_bytes=server.header_bytes,
+    )

@@ -1,0 +1,62 @@
+"""Runs a gateway as a process: signals, reloads, and the words at its start and end."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from gateway.app.gateway import Gateway
+from gateway.config.load import load
+from gateway.config.report import render
+from gateway.config.settings import Loaded
+from gateway.config.watch import changes
+
+_log = logging.getLogger("meterway")
+
+
+async def serve(path: Path) -> None:
+    """Until SIGTERM or SIGINT; SIGHUP or a changed file reloads. Raises ConfigInvalid, OSError."""
+
+    def read(version: int) -> Loaded:
+        return load(path, os.environ, version=version)
+
+    loaded = read(1)
+    logging.basicConfig(level=loaded.settings.telemetry.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if loaded.warnings:
+        _log.warning("%s", render(loaded.warnings))
+    gateway = Gateway(loaded, read, log_fd=sys.stdout.fileno())
+    loop = asyncio.get_running_loop()
+    await gateway.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload)
+    stop = asyncio.Event()
+    following = asyncio.create_task(_follow(path, gateway, stop))
+    _settle_memory()
+    _log.info("%s", _banner(gateway, loaded))
+    try:
+        await gateway.wait()
+    finally:
+        stop.set()
+        await following
+
+
+async def _follow(path: Path, gateway: Gateway, stop: asyncio.Event) -> None:
+    async for _ in changes(path, stop):
+        gateway.reload()
+
+
+def _settle_memory() -> None:
+    """What start-up made stays for good, so the collector need not walk it; requests free theirs by reference count."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _banner(gateway: Gateway, loaded: Loaded) -> str:
+    listen, models = loaded.settings.listen, ", ".join(loaded.catalog.routes)
+    admin = "" if gateway.admin is None else f"; metrics on http://{gateway.admin.host}:{gateway.admin.port}/metrics"
+    return f"serving {models} on http://{listen.host}:{gateway.server.port}/v1{admin}"

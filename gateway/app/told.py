@@ -1,0 +1,97 @@
+"""What operators are told: the recorder and all that it feeds, put together for one gateway."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Collection
+from importlib.metadata import version
+from types import TracebackType
+
+from gateway.config.settings import Telemetry
+from gateway.http.door import Door
+from gateway.ports import Clock
+from gateway.stores.health import Line, MemoryHealth
+from gateway.telemetry import names
+from gateway.telemetry.access_log import AccessLog
+from gateway.telemetry.export import Exporter, Identity, Otlp
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.recorder import Recorder
+from gateway.telemetry.watchdog import Watchdog
+from gateway.upstream.client import HttpUpstream
+
+CIRCUIT_STATES = {"closed": 0, "half-open": 1, "open": 2}
+
+
+class Told:
+    """A context: exports run for as long as its block."""
+
+    def __init__(self, clock: Clock, telemetry: Telemetry, log_fd: int | None) -> None:
+        self._clock = clock
+        self._telemetry = telemetry
+        self._metrics = Metrics(telemetry.genai_semconv, telemetry.series_max)
+        self._log = None if log_fd is None or telemetry.access_log == "off" else AccessLog(log_fd)
+        sinks = {} if self._log is None else {"access_log": self._log.record}
+        self.recorder = Recorder(self._metrics, **sinks)
+        self._exporter: Exporter | None = None
+        self._sampling: asyncio.Task[None] | None = None
+        self._watchdog = Watchdog()
+
+    async def __aenter__(self) -> "Told":
+        settings = self._telemetry
+        otlp = None
+        if settings.otlp_endpoint is not None:
+            headers = {name: value.reveal() for name, value in settings.otlp_headers}
+            otlp = Otlp(settings.otlp_endpoint, headers, settings.otlp_interval_s)
+        identity = Identity(settings.service_name, secrets.token_hex(8), version("meterway"), settings.environment)
+        self._exporter = Exporter(self._metrics, self._clock, identity, otlp)
+        self._sampling = asyncio.create_task(self._exporter.keep_sampled())
+        self._watchdog.start(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._watchdog.stop()
+        if self._sampling is not None:
+            self._sampling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sampling
+        if self._exporter is not None:
+            await self._exporter.close()
+        if self._log is not None:
+            self._log.close()
+
+    async def prometheus(self) -> bytes:
+        return b"" if self._exporter is None else await self._exporter.prometheus()
+
+    def watch(
+        self, door: Door, health: MemoryHealth, upstream: HttpUpstream, requests: Callable[[], Collection[object]]
+    ) -> None:
+        """Names the sources of the pulled metrics."""
+
+        def lines() -> list[Line]:
+            return health.lines(door.catalog)
+
+        def connections() -> dict[tuple[str, ...], int]:
+            stats = upstream.stats()
+            found: dict[tuple[str, ...], int] = {}
+            for name, provider in door.catalog.providers.items():
+                if (pool := stats.get(provider.origin)) is not None:
+                    found[(name, "idle")] = pool.idle
+                    found[(name, "busy")] = pool.open - pool.idle
+            return found
+
+        source = self._metrics.source
+        source(names.BREAKER_STATE, lambda: {(line.deployment,): CIRCUIT_STATES[line.circuit] for line in lines()})
+        source(names.BREAKER_MOVES, lambda: {(line.deployment,): line.transitions for line in lines()})
+        source(names.COOLDOWN, lambda: {(x.deployment,): x.pause_left_s for x in lines() if x.pause == "cooldown"})
+        source(names.MISCONFIGURED, lambda: {(x.deployment,): int(_misconfigured(x)) for x in lines()})
+        source(names.UPSTREAM_IN_FLIGHT, lambda: {(line.deployment,): line.in_flight for line in lines()})
+        source(names.UPSTREAM_CONNECTIONS, connections)
+        source(names.IN_FLIGHT, lambda: {(): len(requests())})
+        source(names.LOG_DROPPED, lambda: {(): self._log.dropped if self._log else 0})
+        source(names.LOOP_BLOCKS, lambda: {(): self._watchdog.blocks})
+
+
+def _misconfigured(line: Line) -> bool:
+    return line.pause is not None and line.pause.startswith("misconfigured")
