@@ -294,7 +294,7 @@ class Connection(asyncio.Protocol):
         """The peer has closed, or the network has."""
         exchange = self.exchange
         if exchange is not None and exchange.phase is Phase.HEAD:
-            silent = not self._quiet_bytes and not self._informational
+            silent = not self._quiet_bytes
             exchange.stale = bool(self.served) and silent
             sent = Sent.MAYBE if silent else Sent.YES
             reason = describe(exc) if exc is not None else "end of file"
@@ -310,4 +310,4 @@ class Connection(asyncio.Protocol):
 
     def _due(self) -> None:
         if self.exchange is not None:
-            self.exchange.due()
+            self.exchange.due(heard=self._quiet_bytes > 0)

@@ -152,9 +152,9 @@ class Exchange:
         self._wire = None
         self.wake()
 
-    def due(self) -> None:
-        """The watch's time is up."""
-        sent = Sent.MAYBE if self.phase is Phase.HEAD else Sent.YES
+    def due(self, *, heard: bool) -> None:
+        """The watch's time is up; `heard` says if the provider has sent anything at all."""
+        sent = Sent.YES if heard or self.phase is not Phase.HEAD else Sent.MAYBE
         if self._now() >= self._deadline_s - 0.001:
             self.fail(FailureKind.DEADLINE, "the deadline of the request has passed", sent)
         elif self.phase is Phase.HEAD:

@@ -35,6 +35,7 @@ _TABLE: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (TimeoutError, FailureKind.CONNECT_TIMEOUT),
     (OSError, FailureKind.REFUSED),
     (httptools.HttpParserError, FailureKind.MALFORMED_BODY),
+    (httptools.HttpParserUpgrade, FailureKind.MALFORMED_BODY),
     (zlib.error, FailureKind.MALFORMED_BODY),
 )
 

@@ -165,15 +165,16 @@ class Pool:
             raise
         finally:
             timer.cancel()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
 
     def _give_up(self, waiter: asyncio.Future[Connection | None]) -> None:
         if not waiter.done():
+            self._waiters.remove(waiter)
             waiter.set_exception(failed(FailureKind.POOL_FULL, f"{self._slots} connections are busy", Sent.NO))
 
     def _pass_on(self, waiter: asyncio.Future[Connection | None]) -> None:
         """The one who waited is cancelled, after something may have been handed to it."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
         if not waiter.done() or waiter.cancelled() or waiter.exception() is not None:
             return
         connection = waiter.result()

@@ -10,6 +10,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.domain.catalog import Provider
 from gateway.domain.failure import FailureKind, Sent
+from gateway.ports import Upstream, UpstreamReply
 from gateway.upstream import HttpUpstream
 from tests.upstream.scripted import OK, Peer, Script, answering, answering_once, call_to, failure_of, fetch, serving
 
@@ -29,6 +30,22 @@ async def test_the_request_on_the_wire_is_exactly_this(upstream: HttpUpstream) -
         b"content-length: 7\r\n\r\n" % server.port
     )
     assert body == b'{"a":1}'
+
+
+async def test_it_is_what_the_port_says(upstream: HttpUpstream) -> None:
+    port: Upstream = upstream
+    async with serving(answering(OK)) as server:
+        reply: UpstreamReply = await port.send(call_to(server))
+        assert (reply.status, await reply.read(10)) == (200, b"hi")
+        reply.close()
+
+
+async def test_an_offered_upgrade_is_no_upgrade(upstream: HttpUpstream) -> None:
+    head = b"HTTP/1.1 200 OK\r\nupgrade: h2,h2c\r\nconnection: Upgrade, Keep-Alive\r\ncontent-length: 2\r\n\r\n"
+    async with serving(answering(head + b"hi")) as server:
+        for _ in range(2):
+            assert await fetch(upstream, call_to(server)) == (200, b"hi")
+    assert len(server.peers) == 1
 
 
 async def test_one_connection_serves_call_after_call(upstream: HttpUpstream) -> None:
@@ -267,7 +284,7 @@ async def test_the_deadline_ends_a_reply_that_nobody_reads(upstream: HttpUpstrea
         await peer.closed_by_client()
 
     async with serving(script) as server:
-        reply = await upstream.send(call_to(server, total_s=0.1))
+        reply = await upstream.send(call_to(server, total_s=0.3))
         await server.quiet()
         failure = await failure_of(reply.read(10))
         reply.close()

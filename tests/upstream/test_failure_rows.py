@@ -141,6 +141,18 @@ async def test_u3_a_black_hole_beside_a_good_address_costs_a_quarter_second_at_m
         await upstream.aclose()
 
 
+async def test_u3_black_holes_all_around_leave_no_attempt_behind() -> None:
+    upstream = HttpUpstream(
+        SystemClock(), resolver=ScriptedResolver(["::1", "127.0.0.1"]), opener=hang, happy_eyeballs_s=0.001
+    )
+    call = call_to(Origin("http", "provider.test", 80), timeouts=Timeouts(connect_s=0.05))
+    failure = await failure_of(upstream.send(call))
+    assert (failure.kind, failure.sent) == (FailureKind.CONNECT_TIMEOUT, Sent.NO)
+    assert len(asyncio.all_tasks()) == 1
+    assert upstream.stats()[call.credential.origin].open == 0
+    await upstream.aclose()
+
+
 async def test_u5_stale_keepalive_is_retried_once_on_a_new_connection(upstream: HttpUpstream) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -241,16 +253,17 @@ async def test_u6_once_a_byte_has_come_the_provider_has_it(upstream: HttpUpstrea
     assert len(server.peers) == 1
 
 
-async def test_u7_no_head_in_time(upstream: HttpUpstream) -> None:
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200"], ids=["silent", "begun"])
+async def test_u7_no_head_in_time(upstream: HttpUpstream, begun: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
-        await peer.send(b"HTTP/1.1 200")
+        await peer.send(begun)
         await peer.closed_by_client()
 
     async with serving(script) as server:
         failure = await failure_of(upstream.send(call_to(server, timeouts=Timeouts(first_token_s=0.05))))
         await server.quiet()
-    assert failure.kind is FailureKind.HEAD_TIMEOUT
+    assert (failure.kind, failure.sent) == (FailureKind.HEAD_TIMEOUT, Sent.YES if begun else Sent.MAYBE)
     assert upstream.stats()[server.origin].open == 0
 
 
