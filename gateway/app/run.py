@@ -25,6 +25,7 @@ async def serve(path: Path) -> None:
 
     loaded = read(1)
     logging.basicConfig(level=loaded.settings.telemetry.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     if loaded.warnings:
         _log.warning("%s", render(loaded.warnings))
     gateway = Gateway(loaded, read, log_fd=sys.stdout.fileno())

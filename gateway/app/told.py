@@ -10,16 +10,15 @@ from types import TracebackType
 from gateway.config.settings import Telemetry
 from gateway.http.door import Door
 from gateway.ports import Clock
-from gateway.stores.health import Line, MemoryHealth
+from gateway.stores.health import MemoryHealth
 from gateway.telemetry import names
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.export import Exporter, Identity, Otlp
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recorder import Recorder
+from gateway.telemetry.states import watch_states
 from gateway.telemetry.watchdog import Watchdog
 from gateway.upstream.client import HttpUpstream
-
-CIRCUIT_STATES = {"closed": 0, "half-open": 1, "open": 2}
 
 
 class Told:
@@ -69,9 +68,6 @@ class Told:
     ) -> None:
         """Names the sources of the pulled metrics."""
 
-        def lines() -> list[Line]:
-            return health.lines(door.catalog)
-
         def connections() -> dict[tuple[str, ...], int]:
             stats = upstream.stats()
             found: dict[tuple[str, ...], int] = {}
@@ -81,17 +77,9 @@ class Told:
                     found[(name, "busy")] = pool.open - pool.idle
             return found
 
+        watch_states(self._metrics, lambda: health.lines(door.catalog))
         source = self._metrics.source
-        source(names.BREAKER_STATE, lambda: {(line.deployment,): CIRCUIT_STATES[line.circuit] for line in lines()})
-        source(names.BREAKER_MOVES, lambda: {(line.deployment,): line.transitions for line in lines()})
-        source(names.COOLDOWN, lambda: {(x.deployment,): x.pause_left_s for x in lines() if x.pause == "cooldown"})
-        source(names.MISCONFIGURED, lambda: {(x.deployment,): int(_misconfigured(x)) for x in lines()})
-        source(names.UPSTREAM_IN_FLIGHT, lambda: {(line.deployment,): line.in_flight for line in lines()})
         source(names.UPSTREAM_CONNECTIONS, connections)
         source(names.IN_FLIGHT, lambda: {(): len(requests())})
         source(names.LOG_DROPPED, lambda: {(): self._log.dropped if self._log else 0})
         source(names.LOOP_BLOCKS, lambda: {(): self._watchdog.blocks})
-
-
-def _misconfigured(line: Line) -> bool:
-    return line.pause is not None and line.pause.startswith("misconfigured")
