@@ -7,12 +7,13 @@ from typing import Protocol
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import Deployment
 from gateway.domain.failure import Failure
-from gateway.domain.quota import Rate, Refusal, Room
+from gateway.domain.quota import Gates, Refusal, Room
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.reply import Reply
 from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
+from gateway.domain.value import value
 
 
 class Clock(Protocol):
@@ -58,7 +59,7 @@ class Upstream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Permit:
     """The right to send one attempt to a deployment. Verdicts are told under it; `release` ends it, exactly once."""
 
@@ -93,20 +94,15 @@ class Health(Protocol):
     def release(self, permit: Permit) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place among at most `limit` concurrent requests of one counter."""
-
-    counter: str
-    limit: int
-
-
 class Quota(Protocol):
     """Rates and slots. `take` takes all or nothing; everything taken is settled exactly once."""
 
-    async def take(self, rates: tuple[Rate, ...], slots: tuple[Slot, ...]) -> Refusal | None: ...
-    def settle(self, rates: tuple[Rate, ...], actual: tuple[int, ...], slots: tuple[Slot, ...]) -> None: ...
-    def room(self, rate: Rate) -> Room: ...
+    async def take(self, gates: Gates, tokens: int) -> Refusal | None: ...
+    def settle(self, gates: Gates, taken: int, actual: int) -> None:
+        """`taken` are the tokens of `take`, `actual` those that were used."""
+        ...
+
+    def rooms(self, gates: Gates) -> list[Room]: ...
 
 
 class Pins(Protocol):

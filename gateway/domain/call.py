@@ -1,11 +1,10 @@
 """What goes out to a provider: one upstream HTTP call as a value."""
 
-from dataclasses import dataclass
-
 from gateway.domain.catalog import Credential, Timeouts
+from gateway.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpstreamCall:
     """`path` is absolute and includes the provider's base path; the key is added by the egress function alone.
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.domain.quota import Gates, gates_of
+
 
 class Secret:
     """A secret text that never shows in a repr, a log or a traceback."""
@@ -65,9 +67,14 @@ class Limits:
     tokens_per_minute: int | None = None
     concurrent: int | None = None
 
-    @property
-    def empty(self) -> bool:
-        return self.requests_per_minute is None and self.tokens_per_minute is None and self.concurrent is None
+    def gates(self, scope: str) -> Gates:
+        """What a request of `scope` has to pass."""
+        return gates_of(
+            scope,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+            concurrent=self.concurrent,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +123,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One (provider, model, key): the unit that has a breaker, a cooldown and a latency.
-
-    `scopes` are the health scopes that it belongs to, from the narrow to the wide:
-    itself, its model at the provider, its key at the provider, the provider.
-    """
+    """One (provider, model, key): the unit with a breaker, a cooldown and a latency; `target` is its model there."""
 
     id: str
     target: str
@@ -132,6 +135,10 @@ class Deployment:
     capabilities: Capabilities = Capabilities()
     timeouts: Timeouts = Timeouts()
     price: Price | None = None
+    gates: Gates = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gates", self.provider.limits.gates("provider:" + self.credential.id))
 
 
 class Strategy(Enum):
@@ -160,6 +167,10 @@ class Tenant:
     id: str
     limits: Limits = Limits()
     models: frozenset[str] = frozenset()
+    gates: Gates = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gates", self.limits.gates("tenant:" + self.id))
 
 
 @dataclass(frozen=True, slots=True)

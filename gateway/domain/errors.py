@@ -63,6 +63,10 @@ class BodyTooLarge(CallerError):
     status, code = 413, "request_too_large"
 
 
+class HeadersTooLarge(CallerError):
+    status, code = 431, "headers_too_large"
+
+
 class BodyTooSlow(CallerError):
     status, code = 408, "request_timeout"
 

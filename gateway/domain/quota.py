@@ -1,26 +1,59 @@
 """How fast: the generic cell rate algorithm with cost n and refund, all limits of a request at once or none."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gateway.domain.value import value
 
 MINUTE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A limit per minute on one counter, and what this request costs it."""
+    """A limit per minute on one counter, in tokens or in requests."""
 
     counter: str
     dimension: str
     per_minute: int
-    cost: int
+    by_tokens: bool
+    interval_s: float = field(init=False)
 
-    @property
-    def interval_s(self) -> float:
-        return MINUTE_S / self.per_minute
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval_s", MINUTE_S / self.per_minute)
 
 
 @dataclass(frozen=True, slots=True)
+class Slot:
+    """A place among at most `limit` concurrent requests of one counter."""
+
+    counter: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Every rate and slot that a request of one scope passes."""
+
+    rates: tuple[Rate, ...] = ()
+    slots: tuple[Slot, ...] = ()
+
+
+OPEN = Gates()
+
+
+def gates_of(
+    scope: str, *, requests_per_minute: int | None, tokens_per_minute: int | None, concurrent: int | None
+) -> Gates:
+    rates = []
+    if requests_per_minute is not None:
+        rates.append(Rate(f"{scope}:requests", "requests", requests_per_minute, by_tokens=False))
+    if tokens_per_minute is not None:
+        rates.append(Rate(f"{scope}:tokens", "tokens", tokens_per_minute, by_tokens=True))
+    slots = () if concurrent is None else (Slot(f"{scope}:concurrent", concurrent),)
+    return Gates(tuple(rates), slots) if rates or slots else OPEN
+
+
+@value
 class Room:
     """What is left of a limit: units, and seconds until all of it is back."""
 
@@ -40,34 +73,43 @@ class Refusal:
     wait_s: float | None
 
 
-def take(arrivals: MutableMapping[str, float], rates: tuple[Rate, ...], now_s: float) -> Refusal | None:
+def take(arrivals: MutableMapping[str, float], rates: tuple[Rate, ...], tokens: int, now_s: float) -> Refusal | None:
     """GCRA (ITU-T I.371, virtual scheduling). `arrivals` holds a theoretical arrival time for each counter.
 
     A burst of the whole limit is allowed; nothing changes unless every rate has room.
     """
     refusal: Refusal | None = None
+    after: list[float] = []
     for rate in rates:
-        theoretical_s = max(arrivals.get(rate.counter, now_s), now_s)
-        over_s = theoretical_s + rate.cost * rate.interval_s - now_s - MINUTE_S
+        cost = tokens if rate.by_tokens else 1
+        theoretical_s = arrivals.get(rate.counter, now_s)
+        later_s = (max(now_s, theoretical_s)) + cost * rate.interval_s
+        after.append(later_s)
+        over_s = later_s - now_s - MINUTE_S
         if over_s > 1e-9:
-            wait_s = over_s if rate.cost <= rate.per_minute else None
+            wait_s = over_s if cost <= rate.per_minute else None
             if refusal is None or _longer(wait_s, refusal.wait_s):
-                refusal = Refusal(rate.dimension, rate.per_minute, rate.cost, wait_s)
+                refusal = Refusal(rate.dimension, rate.per_minute, cost, wait_s)
     if refusal is None:
-        for rate in rates:
-            theoretical_s = max(arrivals.get(rate.counter, now_s), now_s)
-            arrivals[rate.counter] = theoretical_s + rate.cost * rate.interval_s
+        for rate, later_s in zip(rates, after, strict=True):
+            arrivals[rate.counter] = later_s
     return refusal
 
 
-def adjust(arrivals: MutableMapping[str, float], rate: Rate, actual: int, now_s: float) -> None:
-    """Replace a taken cost by the actual one: a refund, or a debt where more was used than taken."""
-    theoretical_s = max(arrivals.get(rate.counter, now_s), now_s)
-    arrivals[rate.counter] = max(now_s, theoretical_s + (actual - rate.cost) * rate.interval_s)
+def adjust(
+    arrivals: MutableMapping[str, float], rates: tuple[Rate, ...], taken: int, actual: int, now_s: float
+) -> None:
+    """Replace taken tokens by the actual ones: a refund, or a debt where more was used than taken."""
+    for rate in rates:
+        if rate.by_tokens:
+            theoretical_s = max(arrivals.get(rate.counter, now_s), now_s)
+            arrivals[rate.counter] = max(now_s, theoretical_s + (actual - taken) * rate.interval_s)
 
 
 def room(arrivals: MutableMapping[str, float], rate: Rate, now_s: float) -> Room:
-    ahead_s = max(0.0, arrivals.get(rate.counter, now_s) - now_s)
+    ahead_s = arrivals.get(rate.counter, now_s) - now_s
+    if ahead_s <= 0:
+        return Room(rate.dimension, rate.per_minute, rate.per_minute, 0.0)
     remaining = int((MINUTE_S - ahead_s) / rate.interval_s + 1e-6)
     return Room(rate.dimension, rate.per_minute, max(0, remaining), ahead_s)
 

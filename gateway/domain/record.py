@@ -1,10 +1,10 @@
 """The one record that remains of an exchange; logs, metrics, spans and bills are all made from it."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from gateway.domain.errors import Fault
 from gateway.domain.reply import Usage
+from gateway.domain.value import value
 
 
 class Provenance(Enum):
@@ -16,7 +16,7 @@ class Provenance(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Drop:
     """A target that was not tried, and why."""
 
@@ -24,7 +24,7 @@ class Drop:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """One upstream call. `failure` is a FailureKind value, None for success; `wait_s` passed before it."""
 
@@ -38,7 +38,7 @@ class Attempt:
     wait_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExchangeRecord:
     """Seconds; `started_at_s` is wall time, everything else monotonic differences.
 

@@ -1,9 +1,9 @@
 """What a provider's answer means to us: usage, and the content of stream events."""
 
-from dataclasses import dataclass
+from gateway.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Tokens. `input` includes `cached_input`; `output` includes `reasoning`."""
 
@@ -20,7 +20,7 @@ class Usage:
 NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """A whole (non-stream) answer in the provider's dialect, understood as far as we act on it."""
 

@@ -1,9 +1,9 @@
 """What a caller asks for, understood as far as the path acts on it; the rest stays as the caller wrote it."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from gateway.domain.catalog import CallerKey
+from gateway.domain.value import value
 
 
 class Operation(Enum):
@@ -20,7 +20,7 @@ class Priority(Enum):
     AUTONOMOUS = "autonomous"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Needs:
     """What a target must be able to take; `output_tokens` is the largest declared limit times n, None if undeclared."""
 
@@ -31,7 +31,7 @@ class Needs:
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModelRequest:
     """A parsed request body.
 
@@ -51,7 +51,7 @@ class ModelRequest:
     opening: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Caller:
     """Who calls and under what terms, taken from the request's head. `deadline_s` is monotonic."""
 

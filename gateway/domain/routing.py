@@ -8,6 +8,7 @@ from gateway.domain.catalog import Capabilities, Deployment, Route, Strategy
 from gateway.domain.record import Drop
 from gateway.domain.request import Needs
 from gateway.domain.sticky import rendezvous
+from gateway.domain.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Block:
     panic_ok: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Session:
     """A sticky session: its key, and where it was served last (a deployment id) if that is known."""
 
@@ -27,7 +28,7 @@ class Session:
     pin: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RoutePlan:
     """`order` is what to try, best first. In `panic` everything is out and only one attempt is worth making."""
 
@@ -38,7 +39,7 @@ class RoutePlan:
     fits: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Conditions:
     """What the planner is told about the world: blocks, expected latency in seconds, one die, the session."""
 

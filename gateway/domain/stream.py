@@ -1,10 +1,10 @@
 """A streamed answer as a state machine: held back until it has content, then open, then ended or broken."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from gateway.domain.failure import Failure
 from gateway.domain.reply import Usage
+from gateway.domain.value import value
 
 
 class EventKind(Enum):
@@ -19,7 +19,7 @@ class EventKind(Enum):
     COMMENT = "comment"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StreamEvent:
     """`raw` is the event as the provider wrote it, frame end included; `produced` the UTF-8 bytes of new content."""
 

@@ -4,35 +4,26 @@ SAMPLE_BYTES = 512
 SAMPLES = 4
 SAFETY = 1.15
 
-# Tokens for each byte of a class, fitted on o200k over documents, code, JSON and twelve languages.
-_UPPER, _LOWER, _DIGIT, _SPACE, _LINE, _PUNCTUATION = 0.223, 0.213, 1.03, 0.125, 0.254, 0.547
-_LEADS = ((0xC2, 0xCD, 0.89), (0xCE, 0xDF, 0.334), (0xE0, 0xE2, 0.387), (0xE3, 0xE9, 0.72), (0xEA, 0xEF, 0.66))
-_LEAD_4 = 1.0
-
-
-def _weights() -> tuple[float, ...]:
-    weights = [_PUNCTUATION] * 0x80 + [0.0] * 0x80
-    for byte in range(0x80):
-        letter = chr(byte)
-        if letter.isupper():
-            weights[byte] = _UPPER
-        elif letter.islower():
-            weights[byte] = _LOWER
-        elif letter.isdigit():
-            weights[byte] = _DIGIT
-        elif letter == " ":
-            weights[byte] = _SPACE
-        elif letter in "\n\t\r":
-            weights[byte] = _LINE
-    for first, last, weight in _LEADS:
-        weights[first : last + 1] = [weight] * (last + 1 - first)
-    weights[0xF0:0xF5] = [_LEAD_4] * 5
-    return tuple(weights)
-
-
-_WEIGHTS = _weights()
-_CLASSES = tuple(sorted(set(_WEIGHTS) - {0.0}))
-_OTHERS = {weight: bytes(b for b in range(256) if _WEIGHTS[b] != weight) for weight in _CLASSES}
+# Tokens for each byte of a class, fitted on o200k over documents, code, JSON and twelve languages. Frequent ones first:
+# each class is deleted from what the classes before it have left.
+_ASCII = (
+    (0.213, b"abcdefghijklmnopqrstuvwxyz"),
+    (0.125, b" "),
+    (0.223, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    (1.03, b"0123456789"),
+    (0.254, b"\n\t\r"),
+)
+_PUNCTUATION = 0.547
+_CONTINUATION = (0.0, bytes(range(0x80, 0xC0)))
+_LEADS = (
+    (0.89, bytes(range(0xC2, 0xCE))),
+    (0.334, bytes(range(0xCE, 0xE0))),
+    (0.387, bytes(range(0xE0, 0xE3))),
+    (0.72, bytes(range(0xE3, 0xEA))),
+    (0.66, bytes(range(0xEA, 0xF0))),
+    (1.0, bytes(range(0xF0, 0xF5))),
+)
+_ANY = (*_ASCII, _CONTINUATION, *_LEADS)
 
 
 def estimate(text: bytes) -> int:
@@ -46,4 +37,10 @@ def estimate(text: bytes) -> int:
 
 
 def _weigh(text: bytes) -> int:
-    return int(sum(weight * len(text.translate(None, _OTHERS[weight])) for weight in _CLASSES)) + 1
+    tokens = 0.0
+    left = len(text)
+    for weight, letters in _ASCII if text.isascii() else _ANY:
+        text = text.translate(None, letters)
+        tokens += weight * (left - len(text))
+        left = len(text)
+    return int(tokens + _PUNCTUATION * left) + 1

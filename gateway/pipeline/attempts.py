@@ -2,18 +2,19 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
 
 from gateway.domain.answer import error_for, no_target
 from gateway.domain.catalog import Deployment, Route
 from gateway.domain.errors import DeadlineExceeded, GatewayError
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Scope, Sent
+from gateway.domain.quota import OPEN
 from gateway.domain.record import Attempt, Drop
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.retry import Again, Next, Situation, Stop, decide
 from gateway.domain.routing import Conditions, RoutePlan, Session, plan
-from gateway.pipeline.admission import Ticket, rates_of, slots_of, worst_case_tokens
+from gateway.domain.value import value
+from gateway.pipeline.admission import Ticket, worst_case_tokens
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.lease import Lease
 from gateway.pipeline.relay import Relay
@@ -24,7 +25,7 @@ REPLY_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BYTES_MAX = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Served:
     """What the loop found: the answer, and what is held for it until it has been read."""
 
@@ -135,19 +136,17 @@ class AttemptLoop:
             return None
         permit = self._desk.health.admit(deployment, panic=panic)
         if permit is None:
-            ticket.settle(None)
+            ticket.settle(0)
             self._trace.drops.append(Drop(deployment.id, "no_permit"))
             return None
         return Lease(self._desk.health, permit, ticket)
 
     async def _provider_room(self, deployment: Deployment) -> Ticket | None:
-        limits = deployment.provider.limits
-        quota = self._desk.quota
-        if limits.empty:
-            return Ticket(quota, (), ())
-        scope = "provider:" + deployment.credential.id
-        rates, slots = rates_of(scope, limits, worst_case_tokens(self._request)), slots_of(scope, limits)
-        return None if await quota.take(rates, slots) is not None else Ticket(quota, rates, slots)
+        quota, gates = self._desk.quota, deployment.gates
+        if gates is OPEN:
+            return Ticket(quota, OPEN, 0)
+        tokens = worst_case_tokens(self._request)
+        return None if await quota.take(gates, tokens) is not None else Ticket(quota, gates, tokens)
 
     async def _try(self, lease: Lease, wait_s: float) -> Served | Failure:
         """One attempt. Its lease is closed here unless an answer takes it along."""
@@ -172,7 +171,7 @@ class AttemptLoop:
                 if failure is not None:
                     lease.failure(failure, self.evidence())
                     self._failed.append(lease)
-                lease.close(None)
+                lease.close(0)
         return outcome
 
     async def _call(self, deployment: Deployment, started_s: float) -> Reply | Relay:

@@ -169,7 +169,7 @@ class Exchange:
             trace.client_gone = True
         elif error is not None:
             trace.error = InternalError("the gateway failed; the operator finds the request by its id")
-        tokens: int | None = None
+        tokens = 0
         if served is not None:
             if isinstance(served.answer, Relay):
                 served.answer.close()

@@ -33,8 +33,8 @@ class Lease:
     def proof(self) -> None:
         self._health.proof(self._permit)
 
-    def close(self, tokens: int | None) -> None:
-        """`tokens` is what was used; None when nothing was."""
+    def close(self, tokens: int) -> None:
+        """`tokens` is what was used."""
         if not self._open:
             return
         self._open = False

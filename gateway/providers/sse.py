@@ -1,7 +1,8 @@
 """Server-sent events as bytes: any chunking of a stream gives the same frames."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from gateway.domain.value import value
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 LINE_BYTES_MAX = 8 * 1024 * 1024
@@ -11,7 +12,7 @@ class FramingError(Exception):
     """The stream cannot be cut into events."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Frame:
     """`raw` ends with its blank line; `data` is None for a frame without data (a comment)."""
 

@@ -39,7 +39,7 @@ def members_of(body: bytes) -> dict[str, bytes]:
 
 def write(members: dict[str, bytes]) -> bytes:
     """A JSON object written anew from members."""
-    return b"{" + b",".join([encode(name) + b":" + value for name, value in members.items()]) + b"}"
+    return b"{" + b",".join([b"%b:%b" % (encode(name), value) for name, value in members.items()]) + b"}"
 
 
 def _plain(message: str, body: bytes) -> str:
@@ -81,12 +81,11 @@ def _deep(brackets: bytes) -> bool:
 
 def _check_duplicates(body: bytes, members: dict[str, bytes]) -> None:
     """A body equal to its members written anew, compactly or in Python's default style, can hold no duplicate."""
-    items = [(encode(name), value) for name, value in members.items()]
-    if body == b"{" + b",".join([name + b":" + value for name, value in items]) + b"}":
+    if body == write(members):
         return
-    if body == b"{" + b", ".join([name + b": " + value for name, value in items]) + b"}":
+    if body == b"{" + b", ".join([encode(name) + b": " + value for name, value in members.items()]) + b"}":
         return
-    pairs = json.loads(body, object_pairs_hook=list)
+    pairs = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
     names = [name for name, _ in pairs]
     for name in GUARDED.intersection(names):
         if names.count(name) > 1:

@@ -16,6 +16,8 @@ PART_TOKENS = 1_000
 
 OPENING_MESSAGES = 2
 
+_RARE = frozenset({"tools", "response_format", "prompt_cache_key", "previous_response_id", "metadata", "user"})
+
 _T = TypeVar("_T")
 
 
@@ -29,17 +31,18 @@ def parse(body: bytes) -> ModelRequest:
     messages = read("messages", raw_messages, openai.decode_messages)
     if not messages:
         raise InvalidRequest("'messages' is empty; send at least one message", param="messages")
-    stream = bool(optional(members, "stream", openai.decode_flag))
+    rare = not _RARE.isdisjoint(members)
+    stream = "stream" in members and bool(optional(members, "stream", openai.decode_flag))
     options = optional(members, "stream_options", openai.decode_stream_options) if stream else None
     return ModelRequest(
         operation=Operation.CHAT,
         dialect=Dialect.OPENAI,
         model=model,
         members=members,
-        needs=_needs(members, raw_messages, messages),
+        needs=_needs(members, raw_messages, messages, rare=rare),
         stream=stream,
         include_usage=options is not None and bool(options.include_usage),
-        session=_session(members),
+        session=_session(members) if rare else None,
         opening=_opening(raw_messages, len(messages)),
     )
 
@@ -72,37 +75,42 @@ def _short(raw: bytes) -> str:
     return text if len(text) <= 40 else "a value of " + str(len(raw)) + " bytes"
 
 
-def _needs(members: dict[str, bytes], raw_messages: bytes, messages: list[openai.Message]) -> Needs:
-    tools = members.get("tools")
-    response_format = optional(members, "response_format", openai.decode_response_format)
-    parts = [part for message in messages if isinstance(message.content, list) for part in message.content]
-    heavy = [part for part in parts if part.type not in ("text", "refusal")]
+def _needs(members: dict[str, bytes], raw_messages: bytes, messages: list[openai.Message], *, rare: bool) -> Needs:
+    lists = [message.content for message in messages if isinstance(message.content, list)]
+    parts = [part for content in lists for part in content] if lists else []
+    heavy = [part for part in parts if part.type not in ("text", "refusal")] if parts else parts
+    vision = bool(heavy) and any(part.type == "image_url" for part in heavy)
     if heavy:
         texts = [message.content for message in messages if isinstance(message.content, str)]
         texts += [part.text for part in parts if part.text]
         input_tokens = estimate("".join(texts).encode()) + PART_TOKENS * len(heavy)
     else:
         input_tokens = estimate(raw_messages)
-    if tools is not None:
-        input_tokens += estimate(tools)
+    if not rare:
+        return Needs(
+            vision=vision,
+            input_tokens=input_tokens,
+            output_tokens=_output_tokens(members),
+        )
+    tools = members.get("tools", b"null")
+    response_format = optional(members, "response_format", openai.decode_response_format)
     return Needs(
-        tools=tools is not None and bool(read("tools", tools, openai.decode_list)),
-        vision=any(part.type == "image_url" for part in heavy),
+        tools=bool(read("tools", tools, openai.decode_list)),
+        vision=vision,
         json_schema=response_format is not None and response_format.type == "json_schema",
-        input_tokens=input_tokens,
+        input_tokens=input_tokens + estimate(tools),
         output_tokens=_output_tokens(members),
     )
 
 
 def _output_tokens(members: dict[str, bytes]) -> int | None:
     """The largest declared limit counts: a provider may obey either."""
-    limits = [
-        optional(members, name, openai.decode_output_limit)
-        for name in ("max_tokens", "max_completion_tokens")
-        if name in members
-    ]
-    choices = optional(members, "n", openai.decode_choices) or 1
-    declared = max((limit for limit in limits if limit is not None), default=None)
+    declared = None
+    for name in ("max_tokens", "max_completion_tokens"):
+        limit = optional(members, name, openai.decode_output_limit) if name in members else None
+        if limit is not None and (declared is None or limit > declared):
+            declared = limit
+    choices = optional(members, "n", openai.decode_choices) or 1 if "n" in members else 1
     return None if declared is None else declared * choices
 
 

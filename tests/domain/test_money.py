@@ -10,7 +10,7 @@ from gateway.domain.money import cost_nano_usd, usd_text
 from gateway.domain.reply import Usage
 
 
-@settings(max_examples=2_000)
+@settings(max_examples=400)
 @given(
     st.integers(0, 10**13),
     st.integers(0, 10**13),
