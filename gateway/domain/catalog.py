@@ -1,5 +1,6 @@
 """What can be called: providers, credentials, deployments and the routes over them, as immutable values."""
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -136,9 +137,12 @@ class Deployment:
     timeouts: Timeouts = Timeouts()
     price: Price | None = None
     gates: Gates = field(init=False, compare=False)
+    salt: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gates", self.provider.limits.gates("provider:" + self.credential.id))
+        digest = hashlib.blake2b(self.id.encode(), digest_size=8).digest()
+        object.__setattr__(self, "salt", int.from_bytes(digest, "big"))
 
 
 class Strategy(Enum):
@@ -158,6 +162,16 @@ class Route:
     attempts: int = 3
     timeouts: Timeouts = Timeouts()
     fallback_models: tuple[str, ...] = ()
+    tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, compare=False)
+    undemanding: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """`tiers` are the deployments by priority; `undemanding` says that every one of them takes any request."""
+        priorities = sorted({deployment.priority for deployment in self.deployments})
+        tiers = tuple(tuple(d for d in self.deployments if d.priority == priority) for priority in priorities)
+        object.__setattr__(self, "tiers", tiers)
+        able = all(deployment.capabilities == Capabilities() for deployment in self.deployments)
+        object.__setattr__(self, "undemanding", able)
 
 
 @dataclass(frozen=True, slots=True)

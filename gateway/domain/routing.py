@@ -1,7 +1,7 @@
 """The planner: which deployments may answer, in which order, and why the others were dropped."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.domain.catalog import Capabilities, Deployment, Route, Strategy
@@ -41,15 +41,18 @@ class RoutePlan:
 
 @value
 class Conditions:
-    """What the planner is told about the world: blocks, expected latency in seconds, one die, the session."""
+    """What the planner is told about the world; `calm` says that nothing at all is blocked. Latency in seconds."""
 
     blocked: Callable[[Deployment], Block | None]
     latency_s: Callable[[Deployment], float]
     dice: Callable[[], float]
     session: Session | None = None
+    calm: bool = False
 
 
 def plan(route: Route, needs: Needs, now: Conditions) -> RoutePlan:
+    if now.calm and route.undemanding:
+        return RoutePlan(_ordered(route.tiers, route, needs, now))
     drops: list[Drop] = []
     fitting = [d for d in route.deployments if _fits(d, needs, drops)]
     usable: list[Deployment] = []
@@ -65,8 +68,9 @@ def plan(route: Route, needs: Needs, now: Conditions) -> RoutePlan:
         if block.panic_ok:
             spare.append(deployment)
     panic = not usable and bool(spare)
-    order = _ordered(spare if panic else usable, route, needs, now)
-    return RoutePlan(tuple(order), tuple(drops), panic, opens_at_s, fits=bool(fitting))
+    left = frozenset(d.id for d in (spare if panic else usable))
+    tiers = tuple(tuple(d for d in tier if d.id in left) for tier in route.tiers)
+    return RoutePlan(_ordered(tiers, route, needs, now), tuple(drops), panic, opens_at_s, fits=bool(fitting))
 
 
 def _fits(deployment: Deployment, needs: Needs, drops: list[Drop]) -> bool:
@@ -92,20 +96,24 @@ def lacks(has: Capabilities, needs: Needs) -> str | None:
     return None
 
 
-def _ordered(usable: list[Deployment], route: Route, needs: Needs, now: Conditions) -> list[Deployment]:
-    if len(usable) <= 1:
-        return usable
+def _ordered(
+    tiers: tuple[tuple[Deployment, ...], ...], route: Route, needs: Needs, now: Conditions
+) -> tuple[Deployment, ...]:
     session = now.session if route.sticky else None
     ranked: list[Deployment] = []
-    for priority in sorted({deployment.priority for deployment in usable}):
-        group = [deployment for deployment in usable if deployment.priority == priority]
-        ranked += rendezvous(session.key, group) if session else _by_strategy(group, route.strategy, needs, now)
-    if session and session.pin is not None:
+    for tier in tiers:
+        if len(tier) <= 1:
+            ranked += tier
+        elif session is not None:
+            ranked += rendezvous(session.key, tier)
+        else:
+            ranked += _by_strategy(tier, route.strategy, needs, now)
+    if session is not None and session.pin is not None:
         ranked.sort(key=lambda deployment: deployment.id != session.pin)
-    return ranked
+    return tuple(ranked)
 
 
-def _by_strategy(group: list[Deployment], strategy: Strategy, needs: Needs, now: Conditions) -> list[Deployment]:
+def _by_strategy(group: Sequence[Deployment], strategy: Strategy, needs: Needs, now: Conditions) -> list[Deployment]:
     """Weighted order without replacement (Efraimidis and Spirakis 2006) breaks every tie."""
     drawn = sorted(group, key=lambda deployment: -math.log(1.0 - now.dice()) / deployment.weight)
     if strategy is Strategy.LEAST_LATENCY:

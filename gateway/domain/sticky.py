@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gateway.domain.catalog import Deployment
 
+_MASK = (1 << 64) - 1
 _SCALE = 1.0 / (1 << 64)
 
 
@@ -20,10 +21,13 @@ def rendezvous(key: bytes, deployments: Iterable[Deployment]) -> list[Deployment
 
     Removing a deployment moves only the sessions that were on it.
     """
-    return sorted(deployments, key=lambda deployment: _cost(key, deployment))
+    session = int.from_bytes(key[:8], "big")
+    return sorted(deployments, key=lambda deployment: _cost(session, deployment))
 
 
-def _cost(key: bytes, deployment: Deployment) -> float:
-    digest = hashlib.blake2b(deployment.id.encode(), digest_size=8, key=key).digest()
-    uniform = (int.from_bytes(digest, "big") + 1) * _SCALE
-    return -math.log(min(uniform, 1.0)) / deployment.weight
+def _cost(session: int, deployment: Deployment) -> float:
+    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014) makes the two 64-bit numbers a uniform one."""
+    mixed = session ^ deployment.salt
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
+    return -math.log(((mixed ^ mixed >> 31) + 1) * _SCALE) / deployment.weight

@@ -80,7 +80,7 @@ class AttemptLoop:
 
     def _plan(self, route: Route) -> RoutePlan:
         health = self._desk.health
-        conditions = Conditions(health.blocked, health.latency_s, self._desk.clock.dice, self._session)
+        conditions = Conditions(health.blocked, health.latency_s, self._desk.clock.dice, self._session, health.calm)
         planned = plan(route, self._request.needs, conditions)
         self._trace.drops += planned.drops
         if planned.panic:

@@ -1,8 +1,16 @@
 """One deployment's circuit: pybreaker keeps the state, our window decides when to trip and who may probe."""
 
+from typing import Protocol
+
 import pybreaker
 
 from gateway.domain.breaker import TripRule, TripWindow
+
+
+class Told(Protocol):
+    """Hears of every change of state."""
+
+    def __call__(self, name: str, *, closed: bool) -> None: ...
 
 
 class _StateChanges(pybreaker.CircuitBreakerListener):
@@ -17,10 +25,24 @@ class _StateChanges(pybreaker.CircuitBreakerListener):
 class Circuit:
     """Permits carry a generation, so that a verdict from before a state change cannot move the new state."""
 
-    __slots__ = ("_breaker", "_opened_s", "_probing", "_rule", "generation", "now_s", "state", "transitions", "window")
+    __slots__ = (
+        "_breaker",
+        "_name",
+        "_opened_s",
+        "_probing",
+        "_rule",
+        "_told",
+        "generation",
+        "now_s",
+        "state",
+        "transitions",
+        "window",
+    )
 
-    def __init__(self, name: str, rule: TripRule) -> None:
+    def __init__(self, name: str, rule: TripRule, told: Told) -> None:
         self._rule = rule
+        self._name = name
+        self._told = told
         self.state = pybreaker.STATE_CLOSED
         self.generation = 0
         self.transitions = 0
@@ -40,6 +62,7 @@ class Circuit:
         self._probing = 0
         self._opened_s = self.now_s
         self.window = TripWindow(self._rule)
+        self._told(self._name, closed=self.closed)
 
     @property
     def closed(self) -> bool:

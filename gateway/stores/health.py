@@ -50,6 +50,11 @@ class MemoryHealth:
         self._circuits: dict[str, Circuit] = {}
         self._latency: dict[str, PeakEwma] = {}
         self._pauses: dict[str, _Pause] = {}
+        self._broken: set[str] = set()
+
+    @property
+    def calm(self) -> bool:
+        return not self._pauses and not self._broken
 
     def blocked(self, deployment: Deployment) -> Block | None:
         now_s = self._clock.monotonic_s()
@@ -119,6 +124,7 @@ class MemoryHealth:
         names |= {name for name, latency in self._latency.items() if latency.in_flight}
         self._circuits = {name: circuit for name, circuit in self._circuits.items() if name in names}
         self._latency = {name: self._latency[name] for name in self._circuits}
+        self._broken.intersection_update(self._circuits)
         self._pauses = {scope: pause for scope, pause in self._pauses.items() if pause.reason == "cooldown"}
 
     def lines(self, catalog: Catalog) -> list[Line]:
@@ -139,10 +145,16 @@ class MemoryHealth:
             )
         return lines
 
+    def _moved(self, name: str, *, closed: bool) -> None:
+        if closed:
+            self._broken.discard(name)
+        else:
+            self._broken.add(name)
+
     def _circuit(self, deployment: Deployment) -> Circuit:
         circuit = self._circuits.get(deployment.id)
         if circuit is None:
-            circuit = self._circuits[deployment.id] = Circuit(deployment.id, self._rule)
+            circuit = self._circuits[deployment.id] = Circuit(deployment.id, self._rule, self._moved)
             self._latency[deployment.id] = PeakEwma()
         return circuit
 
