@@ -2,26 +2,66 @@
 
 import asyncio
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from gateway.domain.errors import GatewayError, InternalError
+from gateway.http import heads
+from gateway.wire import failures
 
 
 class HeaderUnsafe(ValueError):
     """A response header that would break out of its line."""
 
 
-class DoorCycle(RequestResponseCycle):
-    """`on_gone` is called once when the client leaves before the response is complete."""
+class Connection(Protocol):
+    """What a finished response asks of its connection."""
 
+    def close_written(self) -> None: ...
+    def linger(self) -> None: ...
+
+
+class DoorCycle(RequestResponseCycle):
+    """`on_gone` is called once when the client leaves before the response is complete.
+
+    `fault` is why the connection gave the request up, if that was not the client's leaving. `event_stream` allows
+    comments between the pieces of the body.
+    """
+
+    connection: Connection
+    task: asyncio.Task[None]
     on_gone: Callable[[], None] | None = None
-    linger: Callable[[], None] | None = None
+    fault: GatewayError | None = None
+    event_stream = False
+    _head = b""
+
+    def lose(self, fault: GatewayError | None = None) -> None:
+        """The client cannot be answered any more: it has left, or `fault` has been said to it instead."""
+        if self.response_complete:
+            return
+        self.disconnected = True
+        self.fault = fault
+        self.message_event.set()
+        self.gone()
 
     def gone(self) -> None:
-        """The connection is lost."""
-        if self.on_gone is not None and not self.response_complete:
+        if self.on_gone is not None:
             call, self.on_gone = self.on_gone, None
             call()
+
+    def probe(self) -> None:
+        """Writes what a client that is there ignores, and one that is gone answers with a reset."""
+        if self.event_stream:
+            self.comment(b":\n\n")
+        elif not self.response_started and self.scope["http_version"] != "1.0":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def comment(self, text: bytes) -> None:
+        """Invariant: every piece of an event stream ends with its event, so that a comment never stands inside one."""
+        open_now = self.event_stream and self.response_started and not (self.response_complete or self._head)
+        if open_now and not self.disconnected and not self.flow.write_paused:
+            self.transport.write(self._framed(text))
 
     async def send(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:
@@ -35,17 +75,23 @@ class DoorCycle(RequestResponseCycle):
         else:
             raise RuntimeError(f"{message['type']!r} after the response was complete")
 
+    async def send_500_response(self) -> None:
+        if not self.disconnected:
+            self.transport.write(whole(InternalError("the gateway failed; the operator finds the request by its id")))
+            self.response_started = True
+            self.keep_alive = False
+            self._complete()
+
     def _send_head(self, message: Any) -> None:
-        """Invariant: a head without a content-length is a chunked stream, one with it is followed by one body."""
-        self.response_started = True
+        """Invariant: a head without a content-length is followed by a stream, one with it by one body."""
         self.waiting_for_100_continue = False
         status: int = message["status"]
-        self.chunked_encoding = self.scope["method"] != "HEAD" and status not in (204, 304)
+        streamed = self.scope["method"] != "HEAD" and status not in (204, 304)
         content = [STATUS_LINE[status]]
         lines = 2
         for name, value in (*self.default_headers, *message.get("headers", ())):
             if name == b"content-length":
-                self.chunked_encoding = False
+                streamed = False
             elif name == b"connection" and value == b"close":
                 self.keep_alive = False
                 continue
@@ -53,6 +99,7 @@ class DoorCycle(RequestResponseCycle):
             lines += 1
         if self.more_body:
             self.keep_alive = False
+        self.chunked_encoding = streamed and self.scope["http_version"] != "1.0"
         if not self.keep_alive:
             content.append(b"connection: close\r\n")
             lines += 1
@@ -63,33 +110,33 @@ class DoorCycle(RequestResponseCycle):
         head = b"".join(content)
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise HeaderUnsafe("a response header holds a control byte")
-        if self.chunked_encoding or self.scope["method"] == "HEAD":
+        self.response_started = True
+        if streamed or self.scope["method"] == "HEAD":
             self.transport.write(head)
         else:
             self._head = head
 
-    _head = b""
-
     def _send_body(self, body: bytes, *, more: bool) -> None:
-        if self.scope["method"] == "HEAD":
-            self.transport.write(self._head)
-        elif self.chunked_encoding:
-            pieces = (b"%x\r\n" % len(body), body, b"\r\n") if body else ()
-            self.transport.write(b"".join((*pieces, b"" if more else b"0\r\n\r\n")))
-        else:
+        if self.chunked_encoding:
+            pieces = self._framed(body) if body else b""
+            self.transport.write(pieces if more else pieces + b"0\r\n\r\n")
+        elif self.scope["method"] != "HEAD":
             self.transport.write(self._head + body)
             self._head = b""
         if not more:
             self._complete()
 
+    def _framed(self, body: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(body), body) if self.chunked_encoding else body
+
     def _complete(self) -> None:
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:
-            if self.more_body and self.linger is not None:
-                self.linger()
+            if self.more_body:
+                self.connection.linger()
             else:
-                self.transport.close()
+                self.connection.close_written()
         self.on_response()
 
 
@@ -101,3 +148,17 @@ def watch(scope: MutableMapping[str, Any], on_gone: Callable[[], None] | None) -
         if on_gone is not None and cycle.disconnected:
             asyncio.get_running_loop().call_soon(cycle.gone)
     return cycle
+
+
+def whole(error: GatewayError) -> bytes:
+    """An answer and the end of its connection, for what the application does not see or could not answer."""
+    body = failures.body_of(error)
+    headers: heads.Headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", heads.new_request_id().encode()),
+        *heads.retry_headers(error.retry_after_s, again=error.again),
+        (b"connection", b"close"),
+    ]
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return STATUS_LINE[failures.status_of(error)] + lines + b"\r\n" + body

@@ -14,6 +14,7 @@ from gateway.domain.errors import (
     GatewayError,
     InvalidKey,
     InvalidRequest,
+    MethodNotAllowed,
 )
 from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation
 from gateway.http import heads
@@ -73,7 +74,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = ENDPOINTS.get(scope["path"])
-        if endpoint is None or scope["method"] != "POST":
+        if endpoint is None:
             await self._other(scope, receive, send)
             return
         await Visit(self, endpoint, scope, receive, send).serve()
@@ -94,7 +95,6 @@ class Visit:
         "_scope",
         "_send",
         "_started_s",
-        "_task",
     )
 
     def __init__(self, door: Door, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,10 +109,6 @@ class Visit:
         self._id = heads.new_request_id()
         self._head: dict[bytes, bytes] = dict(scope["headers"])
         self._cycle: DoorCycle | None = None
-        task = asyncio.current_task()
-        if task is None:
-            raise AssertionError("a request is served inside a task")
-        self._task = task
 
     async def serve(self) -> None:
         self._cycle = watch(self._scope, self._hang_up)
@@ -124,8 +120,16 @@ class Visit:
             if self._cycle is not None:
                 self._cycle.on_gone = None
 
+    @property
+    def _task(self) -> asyncio.Task[Any]:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("a request is served inside a task")
+        return task
+
     def _hang_up(self) -> None:
-        self._task.cancel()
+        if self._cycle is not None:
+            self._cycle.task.cancel()
 
     async def _cancelled(self) -> None:
         """The client left, or the gateway is going down before the answer began; anything else is not ours."""
@@ -141,6 +145,7 @@ class Visit:
     async def _admit_and_exchange(self) -> None:
         key = NOBODY
         try:
+            self._check_method()
             key = self._key()
             caller = self._caller(key)
             request = await self._parse(await self._body())
@@ -148,6 +153,9 @@ class Visit:
             self._record_refusal(key, error)
             await self._refuse(error)
             return
+        except asyncio.CancelledError:
+            self._record_refusal(key, self._why_cancelled())
+            raise
         exchange = Exchange(self._desk, self._catalog, caller, request)
         try:
             async with exchange:
@@ -158,6 +166,15 @@ class Visit:
             await self._refuse(error, exchange)
             return
         await self._whole(exchange)
+
+    def _check_method(self) -> None:
+        if self._scope["method"] != "POST":
+            raise MethodNotAllowed(f"{self._scope['path']} serves POST, not {self._scope['method']}")
+
+    def _why_cancelled(self) -> GatewayError:
+        if self._cycle is not None and self._cycle.disconnected:
+            return self._cycle.fault or ClientGone("the client left before it had sent its request")
+        return Draining("the gateway is shutting down; send the request again")
 
     def _key(self) -> CallerKey:
         """The key is looked up by the digest of its text, so that no comparison depends on its characters."""
@@ -171,12 +188,15 @@ class Visit:
 
     def _caller(self, key: CallerKey) -> Caller:
         head, started_s = self._head, self._started_s
+        started_at_s = self._desk.clock.wall_s()
+        if heads.SPOKEN.isdisjoint(head):
+            return Caller(key, self._id, started_s, started_at_s)
         timeout_s = heads.timeout_s(head)
         return Caller(
             key=key,
             request_id=self._id,
             started_s=started_s,
-            started_at_s=self._desk.clock.wall_s(),
+            started_at_s=started_at_s,
             deadline_s=None if timeout_s is None else started_s + timeout_s,
             session=heads.session_of(head),
             run_id=heads.text_of(head, b"x-run-id"),
@@ -190,20 +210,20 @@ class Visit:
         declared = self._head.get(b"content-length")
         if declared is not None and (not declared.isdigit() or int(declared[:16]) > limit):
             raise BodyTooLarge(f"the body is {declared[:20].decode('latin-1')} bytes; the limit is {limit}")
-        encoding = self._head.get(b"content-encoding", b"identity")
-        if encoding != b"identity":
+        encoding = self._head.get(b"content-encoding")
+        if encoding is not None and encoding.lower() != b"identity":
             raise InvalidRequest(f"content-encoding {encoding[:40].decode('latin-1')!r} is not served; send plain JSON")
         message = await self._receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
             pieces, size = [body], len(body)
-            while message.get("more_body"):
+            while message.get("more_body") and size <= limit:
                 message = await self._receive()
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
-                if size > limit:
-                    raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
             body = b"".join(pieces)
+        if len(body) > limit:
+            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
         if message["type"] == "http.disconnect":
             raise ClientGone("the client left before it had sent its request")
         return body
@@ -233,31 +253,28 @@ class Visit:
             (b"x-gateway-overhead-ms", b"%.2f" % (max(0.0, overhead_s) * 1000)),
         ]
         if exchange.target is not None:
-            headers.append((b"x-gateway-target", heads.safe(exchange.target)))
-        if exchange.ticket is not None and exchange.ticket.rates:
+            headers.append((b"x-gateway-target", heads.known(exchange.target)))
+        if exchange.ticket is not None and exchange.ticket.gates.rates:
             headers += heads.room_headers(exchange.ticket.rooms())
         return headers
 
     async def _stream(self, exchange: Exchange) -> None:
         headers = [*_STREAM_HEAD, *self._account(exchange)]
+        if self._cycle is not None:
+            self._cycle.event_stream = True
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         exchange.trace.committed = True
-        limits = self._door.limits
-        guard = StreamGuard(self._send, self._task, heartbeat_s=limits.heartbeat_s, stall_s=limits.send_stall_s)
+        guard = StreamGuard(self._send, self._cycle, self._door.limits.heartbeat_s)
         try:
             await self._pump(exchange, guard)
         except GatewayError as error:
             await self._end_with(error, exchange, guard)
         except asyncio.CancelledError:
-            if guard.stalled and self._cycle is not None:
-                self._cycle.disconnected = True
-                self._cycle.transport.abort()
-            elif self._door.interrupted and not (self._cycle and self._cycle.disconnected):
-                self._task.uncancel()
-                going_down = Draining("the gateway is shutting down; send the request again")
-                await self._end_with(going_down, exchange, guard)
-                return
-            raise
+            if not self._door.interrupted or (self._cycle is not None and self._cycle.disconnected):
+                raise
+            self._task.uncancel()
+            going_down = Draining("the gateway is shutting down; send the request again")
+            await self._end_with(going_down, exchange, guard)
         finally:
             guard.close()
 
@@ -284,6 +301,8 @@ class Visit:
         headers += heads.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        elif error.status == 405:
+            headers.append((b"allow", b"POST"))
         await self._send({"type": "http.response.start", "status": failures.status_of(error), "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 

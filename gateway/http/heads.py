@@ -1,5 +1,6 @@
 """What the path reads from a request's head, and what it says in a response's head."""
 
+import functools
 import itertools
 import secrets
 
@@ -17,6 +18,11 @@ SESSION_HEADERS = (
     b"x-claude-code-session-id",
     b"session-id",
 )
+SPOKEN = frozenset(
+    {*SESSION_HEADERS, b"x-request-timeout-ms", b"x-run-id", b"x-parent-run-id", b"x-tags", b"x-priority"}
+)
+"""The headers that say something about this request; most requests have none of them."""
+
 TIMEOUT_MAX_MS = 24 * 3_600_000
 ID_BYTES_MAX = 256
 TAGS_MAX = 16
@@ -102,14 +108,24 @@ def duration_text(seconds: float) -> bytes:
     return b"%dm%ds" % divmod(round(seconds), 60)
 
 
+_ROOM_NAMES = {
+    name: (
+        b"x-ratelimit-limit-" + name.encode(),
+        b"x-ratelimit-remaining-" + name.encode(),
+        b"x-ratelimit-reset-" + name.encode(),
+    )
+    for name in ("requests", "tokens")
+}
+
+
 def room_headers(rooms: list[Room]) -> Headers:
     headers: Headers = []
     for room in rooms:
-        name = room.dimension.encode()
+        limit, remaining, reset = _ROOM_NAMES[room.dimension]
         headers += (
-            (b"x-ratelimit-limit-" + name, b"%d" % room.limit),
-            (b"x-ratelimit-remaining-" + name, b"%d" % room.remaining),
-            (b"x-ratelimit-reset-" + name, duration_text(room.reset_s)),
+            (limit, b"%d" % room.limit),
+            (remaining, b"%d" % room.remaining),
+            (reset, duration_text(room.reset_s)),
         )
     return headers
 
@@ -125,6 +141,12 @@ def retry_headers(retry_after_s: float | None, *, again: bool) -> Headers:
 
 def cost_header(cost_nano_usd: int | None) -> Headers:
     return [] if cost_nano_usd is None else [(b"x-gateway-cost-usd", usd_text(cost_nano_usd).encode())]
+
+
+@functools.lru_cache(maxsize=4096)
+def known(text: str) -> bytes:
+    """`safe` of a text out of the configuration, of which there are few."""
+    return safe(text)
 
 
 def safe(text: str) -> bytes:

@@ -41,7 +41,7 @@ def other_routes(
     async def root(_: Request) -> Response:
         return _json(b'{"name":"meterway","serves":"%b"}' % SERVED.encode())
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", root),
             Route("/v1/models", list_models),
@@ -51,6 +51,8 @@ def other_routes(
         ],
         exception_handlers={GatewayError: _refused, HTTPException: _unrouted, Exception: _failed},
     )
+    app.router.redirect_slashes = False  # it would send the client to whatever its Host header says
+    return app
 
 
 def _key(request: Request) -> bytes | None:

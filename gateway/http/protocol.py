@@ -4,42 +4,55 @@ import asyncio
 from typing import Any
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.http.cycle import DoorCycle
+from gateway.domain.errors import BodyTooSlow, GatewayError, HeadersTooLarge, InvalidRequest, Overloaded
+from gateway.http.cycle import DoorCycle, whole
 from gateway.http.limits import BODY_BYTES_PER_S, DoorLimits
 
 LINGER_S = 2.0
-LINGER_BYTES = 4 * 1024 * 1024
+LINGER_BYTES = 16 * 1024 * 1024
+TURNED_AWAY_MAX = 32
+"""Connections beyond the cap that get a word about it; the others are only closed."""
+
+STALL_BYTES = 16 * 1024
+"""A reader that takes less than this within the stall time has stopped reading."""
+
 PROBE_S = (0.02, 0.03, 1.0)
+HEAD_EXTRA_BYTES = 256
+"""Of a head on the wire: method, version and line ends, which its limit does not count."""
 
 _SUSPECT = (b"//", b"\\", b"/.", b"%00", b"%2e", b"%2E", b"%2f", b"%2F", b"%5c", b"%5C", b"#")
-_PHRASES = {
-    400: b"Bad Request",
-    408: b"Request Timeout",
-    431: b"Request Header Fields Too Large",
-    503: b"Service Unavailable",
-}
 
 
 class DoorProtocol(HttpToolsProtocol):
-    """`limits` and `plain_paths` (paths that need no inspection) are set by `door_protocol`."""
+    """`limits` and `plain_paths` (paths that need no inspection) are set by `door_protocol`.
+
+    `cycle` is the latest request, `_running` the one that is being answered; they differ when requests are pipelined.
+    """
 
     limits = DoorLimits()
     plain_paths: frozenset[bytes] = frozenset()
 
+    _running: DoorCycle | None = None
     _timer: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
+    _unsent_bytes = 0
     _in_head = False
     _head_bytes = 0
+    _raw_head_bytes = 0
     _body_bytes = 0
     _body_started_s = 0.0
     _hosts = 0
-    _refused = False
-    _lingering = -1
+    _chunked = False
+    _deaf = False
+    _discarded_bytes = 0
+    _last_word = b""
     _probes = 0
 
     @property
-    def _current(self) -> DoorCycle | None:
+    def _latest(self) -> DoorCycle | None:
         cycle: Any = self.cycle
         return cycle if isinstance(cycle, DoorCycle) else None
 
@@ -47,88 +60,148 @@ class DoorProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
-            self._refuse(503, "gateway_overloaded", "too many connections; try again later")
-            return
-        self._arm(self.limits.head_timeout_s, self._head_late)
+        over = len(self.connections) - self.limits.connections
+        if over > TURNED_AWAY_MAX:
+            self._deaf = True
+            transport.abort()
+        elif over > 0:
+            self._refuse(Overloaded("too many connections are open; try again later", retry_after_s=1.0))
+        else:
+            self._arm(self.limits.head_timeout_s, self._head_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
-        cycle = self._current
+        self._unset_keepalive_if_required()
+        if self._stall is not None:
+            self._stall.cancel()
+        self.pipeline.clear()
         super().connection_lost(exc)
-        if cycle is not None:
-            cycle.gone()
+        if self._running is not None:
+            self._running.lose()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn closes on every end of input
         """A client that only closed its writing side is still there; one that is gone answers a probe with a reset."""
-        cycle = self._current
-        if cycle is None or cycle.response_complete or self._in_head or cycle.more_body:
+        running, latest = self._running, self._latest
+        if running is None or running.response_complete or self._in_head or latest is None or latest.more_body:
             return None
-        self._probes = 0
+        latest.keep_alive = False
+        self._disarm()
         self._probe()
         return True
 
     def _probe(self) -> None:
-        cycle = self.cycle
-        if self.transport.is_closing() or cycle.response_complete:
-            self.transport.close()
+        running = self._running
+        if running is None or running.response_complete or self.transport.is_closing():
             return
-        if not cycle.response_started:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        elif cycle.chunked_encoding:
-            self.transport.write(b"3\r\n:\n\n\r\n")
-        delay_s = PROBE_S[min(self._probes, len(PROBE_S) - 1)]
+        running.probe()
+        self._arm(PROBE_S[min(self._probes, len(PROBE_S) - 1)], self._probe)
         self._probes += 1
-        self._timer = self.loop.call_later(delay_s, self._probe)
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+        if self._stall is not None and not self.transport.is_closing():
+            self._stall.cancel()
+            self._stall = None
+
+    def _watch_writing(self) -> None:
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        if self._stall is not None:
+            self._stall.cancel()
+        self._stall = self.loop.call_later(self.limits.send_stall_s, self._unread)
+
+    def _unread(self) -> None:
+        """Whether the client has taken anything since the last look."""
+        self._stall = None
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes and self._unsent_bytes - unsent_bytes < STALL_BYTES:
+            self.transport.abort()
+        elif unsent_bytes:
+            self._watch_writing()
+
+    def close_written(self) -> None:
+        """Closes once everything is written, though not for a client that never takes it."""
+        self.transport.close()
+        if self._stall is None and self.transport.get_write_buffer_size():
+            self._watch_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.flow.write_paused:
+            self._await_next()
+        else:
+            self.close_written()
+
+    def _await_next(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.limits.keep_alive_s, self.timeout_keep_alive_handler)
 
     # Incoming bytes
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._deaf:
             self._discard(len(data))
             return
         if self._in_head:
-            self._head_bytes += len(data)
+            self._raw_head_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
-            if not self._refused:
-                self._refuse(400, "invalid_request", "the request is not valid HTTP/1.1")
+            self._refuse(InvalidRequest("the request is not valid HTTP/1.1"))
             return
         except httptools.HttpParserUpgrade:
-            self._refuse(400, "invalid_request", "protocol upgrades are not supported")
+            self._stay()
             return
-        if self._in_head:
-            if self._head_bytes > self.limits.headers_bytes:
-                self._refuse(431, "headers_too_large", f"the head is larger than {self.limits.headers_bytes} bytes")
-            elif self._timer is None:
-                self._arm(self.limits.head_timeout_s, self._head_late)
+        if self._in_head or self._running is None or self.cycle.more_body:
+            self._incomplete()
+        elif self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            self._await_next()
+
+    def _incomplete(self) -> None:
+        """Only a request that does not arrive whole pays for a deadline."""
+        limits = self.limits
+        if self._in_head and self._raw_head_bytes > limits.headers_bytes + HEAD_EXTRA_BYTES:
+            self._refuse(HeadersTooLarge(f"the head is larger than {limits.headers_bytes} bytes"))
+        elif self._timer is not None or self._deaf:
+            pass
+        elif self._in_head:
+            self._arm(limits.head_timeout_s, self._head_late)
+        else:
+            self._body_started_s = self.loop.time()
+            self._arm(limits.body_timeout_s, self._body_late)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
-        self._hosts = 0
+        self._head_bytes = self._raw_head_bytes = self._hosts = 0
+        self._chunked = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
         self._head_bytes += len(url)
         if len(self.url) > self.limits.header_bytes:
-            self._refuse(431, "headers_too_large", "the request target is too long")
+            self._refuse(HeadersTooLarge(f"the request target is longer than {self.limits.header_bytes} bytes"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         limits = self.limits
-        self._head_bytes += len(name) + len(value)
-        if len(value) > limits.header_bytes or self._head_bytes > 2 * limits.headers_bytes:
-            self._refuse(431, "headers_too_large", f"a header is larger than {limits.header_bytes} bytes")
+        size = len(name) + len(value)
+        self._head_bytes += size + 4
+        if size > limits.header_bytes:
+            self._refuse(HeadersTooLarge(f"a header is larger than {limits.header_bytes} bytes"))
+        elif self._head_bytes > limits.headers_bytes:
+            self._refuse(HeadersTooLarge(f"the head is larger than {limits.headers_bytes} bytes"))
         elif len(self.headers) >= limits.headers_max:
-            self._refuse(431, "headers_too_large", f"more than {limits.headers_max} headers")
+            self._refuse(HeadersTooLarge(f"there are more than {limits.headers_max} headers"))
         name = name.lower()
         if name == b"host":
             self._hosts += 1
-        elif name == b"transfer-encoding" and value.lower() != b"chunked":
-            self._refuse(400, "invalid_request", "the only transfer-encoding served is 'chunked'")
+        elif name == b"transfer-encoding":
+            if self._chunked or value.lower() != b"chunked":
+                self._refuse(InvalidRequest("the only transfer-encoding served is 'chunked', once"))
+            self._chunked = True
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
@@ -136,17 +209,18 @@ class DoorProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._disarm()
-        if self._refused:
+        if self._deaf:
             return
         version = self.parser.get_http_version()
-        if self._hosts != 1 and not (self._hosts == 0 and version == "1.0"):
-            self._refuse(400, "invalid_request", f"a request has exactly one Host header, this one has {self._hosts}")
-            return
         path, _, query = self.url.partition(b"?")
-        if path not in self.plain_paths and not _plain(path):
-            self._refuse(400, "invalid_request", "the request target is not a plain absolute path")
-            return
-        self._begin(path, query, version)
+        if version not in ("1.1", "1.0") or (version == "1.0" and self._chunked):
+            self._refuse(InvalidRequest("only HTTP/1.1 is served, and HTTP/1.0 without transfer-encoding"))
+        elif self._hosts != 1 and not (self._hosts == 0 and version == "1.0"):
+            self._refuse(InvalidRequest(f"a request has exactly one Host header, this one has {self._hosts}"))
+        elif path not in self.plain_paths and not _plain(path):
+            self._refuse(InvalidRequest("the request target is not a plain absolute path"))
+        else:
+            self._begin(path, query, version)
 
     def _begin(self, path: bytes, query: bytes, version: str) -> None:
         scope: Any = self.scope
@@ -156,7 +230,6 @@ class DoorProtocol(HttpToolsProtocol):
         scope["path"] = path.decode("ascii")
         scope["raw_path"] = path
         scope["query_string"] = query
-        before = self._current
         cycle = self.cycle = DoorCycle(
             scope=scope,
             transport=self.transport,
@@ -170,28 +243,55 @@ class DoorProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        cycle.linger = self._linger
+        cycle.connection = self
         scope["meterway.cycle"] = cycle
         self._body_bytes = 0
-        if before is None or before.response_complete:
+        if self._running is None or self._running.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
     def on_body(self, body: bytes) -> None:
-        if self._refused:
+        cycle = self.cycle
+        if self._deaf or cycle.response_complete:
             return
-        if self._timer is None and self.cycle.more_body:
-            self._body_started_s = self.loop.time()
-            self._arm(self.limits.body_timeout_s, self._body_late)
+        cycle.body += body
         self._body_bytes += len(body)
-        super().on_body(body)
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
+        """Reads on, or else a client that leaves would not be noticed."""
         self._disarm()
-        if not self._refused and self._current is not None:
-            super().on_message_complete()
+        cycle = self._latest
+        if self._deaf or cycle is None or cycle.response_complete:
+            return
+        cycle.more_body = False
+        cycle.message_event.set()
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """The next request of a pipeline, the refusal that waited for its turn, or the wait for a request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_word:
+            self._say(self._last_word)
+        elif not self._deaf:
+            self._await_next()
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     # Deadlines and refusals
 
@@ -205,55 +305,75 @@ class DoorProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _head_late(self) -> None:
+        """Reading that we paused ourselves does not count against the client."""
         self._timer = None
-        if self._in_head:
-            self._refuse(408, "request_timeout", f"the head did not arrive within {self.limits.head_timeout_s:g} s")
+        if self.flow.read_paused:
+            self._arm(self.limits.head_timeout_s, self._head_late)
+        elif self._in_head:
+            self._refuse(BodyTooSlow(f"the head did not arrive within {self.limits.head_timeout_s:g} s"))
         else:
             self.transport.close()
 
     def _body_late(self) -> None:
-        """Reading that we paused ourselves does not count against the client."""
+        """A pipelined request has all its time once it is its turn, as nothing of it is read before."""
         self._timer = None
+        if self._running is not self.cycle:
+            self._body_started_s = self.loop.time()
         allowed_s = self.limits.body_timeout_s + self._body_bytes / BODY_BYTES_PER_S
         left_s = self._body_started_s + allowed_s - self.loop.time()
         if left_s > 0:
             self._arm(left_s, self._body_late)
-        elif (cycle := self._current) is not None and not cycle.response_started:
-            cycle.disconnected = True
-            cycle.message_event.set()
-            cycle.gone()
-            self._refuse(408, "request_timeout", "the body did not arrive in time")
+        else:
+            self._refuse(BodyTooSlow("the body did not arrive in time"))
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answers without the application and ends the connection; nothing of the request is used."""
-        if self._refused:
+    def _refuse(self, error: GatewayError) -> None:
+        """Ends the connection with an answer of its own, after those that are due before it."""
+        if self._deaf:
             return
-        self._refused = True
+        self._deaf = True
         self._disarm()
-        body = (
-            b'{"error":{"message":"%b","type":"invalid_request_error","param":null,"code":"%b",'
-            b'"fault":"caller","retryable":false}}' % (message.encode(), code.encode())
-        )
-        head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nx-should-retry: false\r\n"
-        self.transport.write(head % (status, _PHRASES[status], len(body)) + b"connection: close\r\n\r\n" + body)
-        self._linger()
+        running = self._running
+        if running is None or running.response_complete:
+            self._say(whole(error))
+        elif running is not self.cycle or not running.more_body:
+            if self.pipeline and self.cycle.more_body:
+                self.pipeline.popleft()
+            self._last_word = whole(error)
+        elif running.response_started:
+            running.keep_alive = False
+        else:
+            running.lose(error)
+            self._say(whole(error))
+
+    def _say(self, answer: bytes) -> None:
+        self._last_word = b""
+        self.transport.write(answer)
+        self.linger()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "invalid_request", msg)
+        self._refuse(InvalidRequest(msg))
 
-    def _linger(self) -> None:
+    def _stay(self) -> None:
+        """A wish for another protocol is not followed: the request is answered, then the connection ends."""
+        self._deaf = True
+        if (cycle := self._latest) is not None:
+            cycle.keep_alive = False
+
+    def linger(self) -> None:
         """Closing with unread input would reset the connection and could destroy the answer: read a little on."""
-        self._refused = True
-        self._lingering = LINGER_BYTES
+        self._deaf = True
+        if self.transport.is_closing():
+            return
+        self._discarded_bytes = 0
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._arm(LINGER_S, self.transport.close)
+        self._arm(LINGER_S, self.close_written)
 
     def _discard(self, size: int) -> None:
-        self._lingering -= size
-        if self._lingering < 0:
-            self.transport.close()
+        self._discarded_bytes += size
+        if self._discarded_bytes > LINGER_BYTES:
+            self.flow.pause_reading()
 
 
 def _plain(path: bytes) -> bool:

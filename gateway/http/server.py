@@ -24,6 +24,7 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._grace_s = grace_s
         self._interrupt = interrupt
+        self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
     @property
@@ -61,6 +62,14 @@ class DrainingServer(uvicorn.Server):
         if self.should_exit:
             self._hurry.set()
         self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """Once a second the date header changes; a stop is seen at once."""
+        while not self.should_exit:
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 1.0)
 
     async def shutdown(self, sockets: object = None) -> None:
         for server in self.servers:
@@ -107,7 +116,6 @@ def server_for(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=int(limits.keep_alive_s),
         backlog=4096,
         interface="asgi3",
     )

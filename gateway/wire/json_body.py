@@ -1,6 +1,7 @@
 """JSON bodies of callers, checked and split into their top-level members before anything is understood."""
 
 import json
+import math
 import re
 
 import msgspec
@@ -12,6 +13,8 @@ DEPTH_MAX = 64
 NODES_MAX = 200_000
 GUARDED = frozenset({"model", "messages", "max_tokens", "max_completion_tokens", "stream", "n", "user", "metadata"})
 
+_ESCAPE = "\\ud800"
+_HALF_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
@@ -34,6 +37,7 @@ def members_of(body: bytes) -> dict[str, bytes]:
     except RecursionError:
         raise InvalidRequest(_too_deep()) from None
     _check_duplicates(body, members)
+    _check_finite(body, members)
     return members
 
 
@@ -46,9 +50,11 @@ def _plain(message: str, body: bytes) -> str:
     message = message.removeprefix("JSON is malformed: ")
     if body.startswith(b"\xef\xbb\xbf"):
         return "it begins with a byte order mark (byte 0); send plain UTF-8"
-    if message == "Input data was truncated":
-        return "it ends too early, or holds half of a surrogate pair (\\ud800-\\udfff)"
-    return message
+    if message != "Input data was truncated":
+        return message
+    if (half := _HALF_PAIR.search(body)) is not None:
+        return f"invalid utf-16 surrogate pair (byte {half.end() - len(_ESCAPE)})"
+    return f"it ends too early (byte {len(body)})"
 
 
 def _too_deep() -> str:
@@ -90,3 +96,11 @@ def _check_duplicates(body: bytes, members: dict[str, bytes]) -> None:
     for name in GUARDED.intersection(names):
         if names.count(name) > 1:
             raise InvalidRequest(f"the body names {name!r} more than once; send it once", param=name)
+
+
+def _check_finite(body: bytes, members: dict[str, bytes]) -> None:
+    """A number that some parsers read as infinity."""
+    for name, value in members.items():
+        if 0x30 <= value[-1] <= 0x39 and math.isinf(float(value)):
+            at = body.find(value)
+            raise InvalidRequest(f"{name!r} is too large a number (byte {at})", param=name)
