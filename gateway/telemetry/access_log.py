@@ -1,6 +1,7 @@
 """Writes one JSON line for each request, without ever making a request wait."""
 
 import asyncio
+import functools
 import os
 import select
 import stat
@@ -71,7 +72,6 @@ class AccessLog:
     def __init__(self, fd: int, buffer_bytes_max: int = _BUFFER_BYTES_MAX) -> None:
         self._fd = fd
         self._max = buffer_bytes_max
-        self._encode = msgspec.json.Encoder().encode
         self._lines: list[bytes] = []
         self._rest = b""
         self._bytes = 0
@@ -83,7 +83,7 @@ class AccessLog:
         self.dropped = 0
 
     def record(self, record: ExchangeRecord) -> None:
-        line = self._encode(line_of(record)) + b"\n"
+        line = plain_line(record) if _plain(record) else _encode(line_of(record)) + b"\n"
         if self._bytes + len(line) > self._max:
             self.dropped += 1
             return
@@ -136,6 +136,67 @@ class AccessLog:
         self._rest = b""
         self._lines.clear()
         self._bytes = 0
+
+
+_LINE = (
+    b'{"time_s":%.3f,"level":"info","event":"request","request_id":%b,"tenant":%b,"key_id":%b,"operation":%b,'
+    b'"dialect":%b,"model":%b,"status":200,"duration_ms":%.3f,"overhead_ms":%.3f,"first_token_ms":%.3f%b,"target":%b,'
+    b'"attempts":[{"deployment":%b,"duration_ms":%.3f,"status":200}],"input_tokens":%d,"output_tokens":%d,'
+    b'"cached_input_tokens":%d,"reasoning_tokens":%d,"provenance":%b%b,"sticky":%b%b,"finish_reasons":%b}\n'
+)
+
+
+def _plain(record: ExchangeRecord) -> bool:
+    """The common case: one attempt, answered whole, nothing to remark."""
+    attempts = record.attempts
+    return (
+        len(attempts) == 1
+        and attempts[0].failure is None
+        and record.status == 200
+        and record.error_code is None
+        and record.first_token_s is not None
+        and not (record.drops or record.tags or record.run_id or record.parent_run_id or record.panic)
+    )
+
+
+def plain_line(record: ExchangeRecord) -> bytes:
+    """The line of a plain record without the detour over a LogLine, at a third of its cost (benchmarks.micro.path)."""
+    attempt, usage, cost = record.attempts[0], record.usage, record.cost_nano_usd
+    deployment = _text(attempt.deployment)
+    return _LINE % (
+        record.started_at_s,
+        _encode(record.request_id),
+        _text(record.tenant),
+        _text(record.key_id),
+        _text(record.operation),
+        _text(record.dialect),
+        _text(record.model[:_TEXT_MAX]),
+        record.duration_s * 1000,
+        record.overhead_s * 1000,
+        (record.first_token_s or 0.0) * 1000,
+        b',"stream":true' if record.stream else b"",
+        deployment,
+        deployment,
+        attempt.duration_s * 1000,
+        usage.input,
+        usage.output,
+        usage.cached_input,
+        usage.reasoning,
+        _text(record.provenance.value),
+        b"" if cost is None else b',"cost_nano_usd":%d' % cost,
+        _text(record.sticky),
+        b',"committed":true' if record.committed else b"",
+        _encode(record.finish_reasons),
+    )
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+@functools.lru_cache(maxsize=4096)
+def _text(text: str) -> bytes:
+    """Texts of which there are few, as JSON."""
+    return _encode(text)
 
 
 def line_of(record: ExchangeRecord) -> LogLine:

@@ -4,11 +4,17 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.telemetry.access_log import AccessLog, line_of
+from gateway.domain.record import Attempt
+from gateway.domain.reply import Usage
+from gateway.telemetry.access_log import AccessLog, LogLine, line_of, plain_line
 from tests.telemetry import samples
 
 
@@ -129,3 +135,38 @@ async def test_a_closed_reader_is_counted(pipe: tuple[int, int]) -> None:
     log.record(samples.GOOD)
     log.close()
     assert log.dropped == 3
+
+
+@given(
+    st.builds(Usage, st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9)),
+    st.text(max_size=250),
+    st.floats(0, 1e4),
+    st.none() | st.integers(0, 10**15),
+    st.booleans(),
+    st.lists(st.text(max_size=5), max_size=3),
+)
+def test_the_short_way_to_a_plain_line_says_the_same(
+    usage: Usage, model: str, seconds: float, cost: int | None, stream: bool, reasons: list[str]
+) -> None:
+    attempt = Attempt("a/m#0", "a", "m", 0.0, seconds, 200, None)
+    plain = replace(
+        samples.GOOD,
+        attempts=(attempt,),
+        drops=(),
+        tags=(),
+        run_id=None,
+        parent_run_id=None,
+        error_code=None,
+        fault=None,
+        status=200,
+        model=model,
+        duration_s=seconds,
+        first_token_s=seconds,
+        usage=usage,
+        cost_nano_usd=cost,
+        stream=stream,
+        committed=stream,
+        finish_reasons=tuple(reasons),
+    )
+    short = msgspec.json.decode(plain_line(plain), type=LogLine)
+    assert short == msgspec.json.decode(msgspec.json.encode(line_of(plain)), type=LogLine)
