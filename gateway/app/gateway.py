@@ -13,17 +13,21 @@ from gateway.clock import SystemClock
 from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Admin, Loaded, Server
 from gateway.config.sims import bind_sims
+from gateway.domain.breaker import TripRule
 from gateway.domain.errors import InvalidKey
 from gateway.http.door import ENDPOINTS, Door
 from gateway.http.limits import DoorLimits
 from gateway.http.other import other_routes
 from gateway.http.server import DrainingServer, server_for
 from gateway.pipeline.desk import Desk
+from gateway.ports import Clock
 from gateway.providers import openai
 from gateway.stores.health import MemoryHealth
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
+from gateway.telemetry.recorder import Sink
 from gateway.upstream.client import HttpUpstream
+from gateway.upstream.names import Resolver, system_resolver
 
 _log = logging.getLogger("meterway")
 
@@ -34,17 +38,30 @@ RESERVED_FILES = 64
 
 
 class Gateway:
-    """`start`, then `wait` until `stop` has been called; `reload` asks `read` for the next configuration."""
+    """`start`, then `wait` until `stop` has been called; `reload` asks `read` for the next configuration.
 
-    def __init__(self, loaded: Loaded, read: Callable[[int], Loaded], *, log_fd: int | None = None) -> None:
+    `sink` gets every record too.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        read: Callable[[int], Loaded],
+        *,
+        log_fd: int | None = None,
+        clock: Clock | None = None,
+        trip_rule: TripRule | None = None,
+        resolver: Resolver = system_resolver,
+        sink: Sink | None = None,
+    ) -> None:
         self._loaded = loaded
         self._read = read
         self._sims = Sims(loaded.settings.sims)
-        clock = SystemClock()
-        self.health = MemoryHealth(clock)
-        self.upstream = HttpUpstream(clock)
+        clock = SystemClock() if clock is None else clock
+        self.health = MemoryHealth(clock, trip_rule)
+        self.upstream = HttpUpstream(clock, resolver=resolver)
         self._limits = limits_of(loaded.settings.server)
-        self.told = Told(clock, loaded.settings.telemetry, log_fd)
+        self.told = Told(clock, loaded.settings.telemetry, log_fd, sink)
         self._desk = Desk(
             clock=clock,
             upstream=self.upstream,

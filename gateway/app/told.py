@@ -15,7 +15,7 @@ from gateway.telemetry import names
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.export import Exporter, Identity, Otlp
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.recorder import Recorder
+from gateway.telemetry.recorder import Recorder, Sink
 from gateway.telemetry.states import watch_states
 from gateway.telemetry.watchdog import Watchdog
 from gateway.upstream.client import HttpUpstream
@@ -24,12 +24,14 @@ from gateway.upstream.client import HttpUpstream
 class Told:
     """A context: exports run for as long as its block."""
 
-    def __init__(self, clock: Clock, telemetry: Telemetry, log_fd: int | None) -> None:
+    def __init__(self, clock: Clock, telemetry: Telemetry, log_fd: int | None, sink: Sink | None = None) -> None:
         self._clock = clock
         self._telemetry = telemetry
         self._metrics = Metrics(telemetry.genai_semconv, telemetry.series_max)
         self._log = None if log_fd is None or telemetry.access_log == "off" else AccessLog(log_fd)
-        sinks = {} if self._log is None else {"access_log": self._log.record}
+        sinks: dict[str, Sink] = {} if self._log is None else {"access_log": self._log.record}
+        if sink is not None:
+            sinks["other"] = sink
         self.recorder = Recorder(self._metrics, **sinks)
         self._exporter: Exporter | None = None
         self._sampling: asyncio.Task[None] | None = None
