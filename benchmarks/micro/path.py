@@ -22,7 +22,9 @@ models:
   assistant:
     targets: [{provider: a, model: gpt-4.1}, {provider: b, model: gpt-4.1}]
 tenants:
-  - {id: demo, keys: ["env:DEMO"], limits: {requests_per_minute: 100000000, tokens_per_minute: 2000000000, concurrent: 99}}
+  - id: demo
+    keys: ["env:DEMO"]
+    limits: {requests_per_minute: 100000000, tokens_per_minute: 2000000000, concurrent: 99}
 prices: {unknown: unpriced}
 """
 REQUEST = (
