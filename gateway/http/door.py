@@ -254,8 +254,8 @@ class Visit:
         ]
         if exchange.target is not None:
             headers.append((b"x-gateway-target", heads.known(exchange.target)))
-        if exchange.ticket is not None and exchange.ticket.gates.rates:
-            headers += heads.room_headers(exchange.ticket.rooms())
+        if exchange.gates.rates:
+            headers += heads.room_headers(self._desk.quota.rooms(exchange.gates))
         return headers
 
     async def _stream(self, exchange: Exchange) -> None:

@@ -1,6 +1,6 @@
 """The data plane's other routes, on Starlette: models, health, and clear words for everything else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -65,8 +65,8 @@ def _json(body: bytes, status: int = 200, headers: heads.Headers | None = None) 
     return response
 
 
-def _answer(error: GatewayError) -> Response:
-    extra = [(b"x-request-id", heads.new_request_id().encode())]
+def _answer(error: GatewayError, more: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+    extra = [(b"x-request-id", heads.new_request_id().encode()), *more]
     return _json(
         failures.body_of(error),
         failures.status_of(error),
@@ -81,7 +81,8 @@ def _refused(_: Request, error: Exception) -> Response:
 def _unrouted(request: Request, error: Exception) -> Response:
     method, path = request.method, request.scope["path"][:200]
     if isinstance(error, HTTPException) and error.status_code == 405:
-        return _answer(MethodNotAllowed(f"{path} does not serve {method}; served: {SERVED}"))
+        allow = [(b"allow", (error.headers or {}).get("Allow", "GET").encode())]
+        return _answer(MethodNotAllowed(f"{path} does not serve {method}; served: {SERVED}"), allow)
     return _answer(UnknownRoute(f"there is nothing at {method} {path}; served: {SERVED}"))
 
 

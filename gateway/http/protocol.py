@@ -23,6 +23,7 @@ PROBE_S = (0.02, 0.03, 1.0)
 HEAD_EXTRA_BYTES = 256
 """Of a head on the wire: method, version and line ends, which its limit does not count."""
 
+_UPGRADING = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _SUSPECT = (b"//", b"\\", b"/.", b"%00", b"%2e", b"%2E", b"%2f", b"%2F", b"%5c", b"%5C", b"#")
 
 
@@ -46,6 +47,7 @@ class DoorProtocol(HttpToolsProtocol):
     _body_started_s = 0.0
     _hosts = 0
     _chunked = False
+    _upgrade = False
     _deaf = False
     _discarded_bytes = 0
     _last_word = b""
@@ -152,8 +154,8 @@ class DoorProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(InvalidRequest("the request is not valid HTTP/1.1"))
             return
-        except httptools.HttpParserUpgrade:
-            self._stay()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
             return
         if self._in_head or self._running is None or self.cycle.more_body:
             self._incomplete()
@@ -177,7 +179,7 @@ class DoorProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = self._raw_head_bytes = self._hosts = 0
-        self._chunked = False
+        self._chunked = self._upgrade = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -202,6 +204,8 @@ class DoorProtocol(HttpToolsProtocol):
             if self._chunked or value.lower() != b"chunked":
                 self._refuse(InvalidRequest("the only transfer-encoding served is 'chunked', once"))
             self._chunked = True
+        elif name == b"upgrade":
+            self._upgrade = True
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
@@ -209,7 +213,7 @@ class DoorProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._disarm()
-        if self._deaf:
+        if self._deaf or (self._upgrade and self.parser.should_upgrade()):
             return
         version = self.parser.get_http_version()
         path, _, query = self.url.partition(b"?")
@@ -353,11 +357,15 @@ class DoorProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(InvalidRequest(msg))
 
-    def _stay(self) -> None:
-        """A wish for another protocol is not followed: the request is answered, then the connection ends."""
-        self._deaf = True
-        if (cycle := self._latest) is not None:
-            cycle.keep_alive = False
+    def _stay(self, rest: bytes) -> None:
+        """A wish for another protocol is not followed (RFC 9110 7.8): the same request without it, as the last one."""
+        if self._deaf:
+            return
+        kept = [(name, value) for name, value in self.headers if name not in _UPGRADING]
+        lines = b"".join([b"%b: %b\r\n" % header for header in [*kept, (b"connection", b"close")]])
+        start = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(start + lines + b"\r\n" + rest)
 
     def linger(self) -> None:
         """Closing with unread input would reset the connection and could destroy the answer: read a little on."""

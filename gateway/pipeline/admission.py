@@ -3,7 +3,7 @@
 import math
 
 from gateway.domain.errors import ModelForbidden, RateLimited
-from gateway.domain.quota import Gates, Refusal, Room
+from gateway.domain.quota import Gates, Refusal
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.tokens import SAFETY
 from gateway.ports import Quota
@@ -30,9 +30,6 @@ class Ticket:
         if self._open:
             self._open = False
             self._quota.settle(self.gates, self._taken, tokens)
-
-    def rooms(self) -> list[Room]:
-        return self._quota.rooms(self.gates)
 
 
 def worst_case_tokens(request: ModelRequest) -> int:

@@ -9,6 +9,7 @@ from gateway.domain.catalog import Catalog, Deployment, Route
 from gateway.domain.errors import GatewayError, InternalError, UnknownModel
 from gateway.domain.failure import AttemptFailed
 from gateway.domain.money import cost_nano_usd
+from gateway.domain.quota import Gates
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
@@ -127,8 +128,9 @@ class Exchange:
         return self._served.lease.deployment.target if self._served else None
 
     @property
-    def ticket(self) -> Ticket | None:
-        return self._ticket
+    def gates(self) -> Gates:
+        """The limits that the caller passes, or that refused it."""
+        return self._caller.key.tenant.gates
 
     @property
     def ended(self) -> bool:

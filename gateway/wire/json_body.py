@@ -16,6 +16,7 @@ GUARDED = frozenset({"model", "messages", "max_tokens", "max_completion_tokens",
 _ESCAPE = "\\ud800"
 _HALF_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_SQUARE = bytes.maketrans(b"{}", b"[]")
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -62,9 +63,9 @@ def _too_deep() -> str:
 
 
 def _check_size(body: bytes) -> None:
-    brackets = body.translate(None, _NOT_BRACKETS)
+    brackets = body.translate(_SQUARE, _NOT_BRACKETS)
     if len(brackets) > DEPTH_MAX and _deep(brackets):
-        brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+        brackets = _STRINGS.sub(b"", body).translate(_SQUARE, _NOT_BRACKETS)
         if _deep(brackets):
             raise InvalidRequest(_too_deep())
     if len(body) > NODES_MAX and body.count(b",") + len(brackets) // 2 > NODES_MAX:
@@ -76,7 +77,7 @@ def _check_size(body: bytes) -> None:
 def _deep(brackets: bytes) -> bool:
     """Whether brackets remain after removing the innermost pairs once for each allowed level."""
     for _ in range(DEPTH_MAX):
-        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        shorter = brackets.replace(b"[]", b"")
         if not shorter:
             return False
         if len(shorter) == len(brackets):

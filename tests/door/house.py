@@ -12,6 +12,7 @@ from gateway.app.gateway import PLAIN_PATHS, Gateway
 from gateway.config.load import load_text
 from gateway.config.settings import Loaded
 from gateway.domain.record import ExchangeRecord
+from gateway.http.cycle import DoorCycle
 from gateway.http.limits import DoorLimits
 from gateway.http.protocol import door_protocol
 from gateway.sim.script import parse_script
@@ -74,6 +75,12 @@ class House:
     @property
     def connections(self) -> int:
         return len(self.gateway.server.server_state.connections)
+
+    @staticmethod
+    def latest(connection: Any) -> DoorCycle:
+        """The latest request of a connection."""
+        found: DoorCycle = connection.cycle
+        return found
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
         """For what has no event of its own: looks at every turn of the loop."""
