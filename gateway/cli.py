@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,6 @@ from gateway.app import serve as serve_gateway
 from gateway.config.problems import ConfigInvalid
 from gateway.config.report import check as check_file
 from gateway.config.report import render
-from gateway.sim.main import run as run_sim
-from gateway.sim.script import ScriptError
 
 app = typer.Typer(
     name="meterway", no_args_is_help=True, add_completion=False, help="The LLM gateway.", pretty_exceptions_enable=False
@@ -55,8 +54,10 @@ def sim(
 ) -> None:
     """Simulate a provider: OpenAI and Anthropic, normal or failing as scripted."""
     try:
-        run_sim(host, port, None if script is None else str(script), None if bill is None else str(bill), seed)
-    except (ScriptError, OSError) as error:
+        import_module("gateway.sim.main").run(
+            host, port, None if script is None else str(script), None if bill is None else str(bill), seed
+        )
+    except (ValueError, OSError) as error:
         typer.echo(f"meterway sim: {error}", err=True)
         raise typer.Exit(2) from None
 

@@ -1,31 +1,25 @@
 """Gives the cells to OpenTelemetry, for Prometheus to read and for OTLP to push."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 
-import requests
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider, ObservableCounter, ObservableGauge
 from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Histogram,
-    HistogramDataPoint,
-    Metric,
     MetricReader,
     MetricsData,
-    PeriodicExportingMetricReader,
-    ScopeMetrics,
 )
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.ports import Clock
-from gateway.telemetry.cells import HistogramCells, Labels, NumberCells
+from gateway.telemetry.cells import NumberCells
+from gateway.telemetry.histograms import Histograms, attributes_of
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.names import Instrument, Kind
+from gateway.telemetry.names import Kind
 
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SCOPE = "meterway"
@@ -73,11 +67,12 @@ class Exporter:
         self._clock = clock
         self._registry = CollectorRegistry()
         self._one_scrape = asyncio.Lock()
-        histograms = _Histograms(metrics.histograms, clock)
+        histograms = Histograms(metrics.histograms, clock)
         limits: dict[type, int] = {ObservableCounter: metrics.series_max + 1, ObservableGauge: metrics.series_max + 1}
         readers: list[MetricReader] = [_PrometheusReader(histograms, self._registry, limits)]
         if otlp is not None:
-            readers.append(_OtlpReader(histograms, otlp, limits))
+            push = import_module("gateway.telemetry.otlp")
+            readers.append(push.OtlpReader(histograms, otlp.endpoint, otlp.headers, otlp.interval_s, limits))
         self._provider = MeterProvider(readers, identity.resource(), shutdown_on_exit=False)
         meter = self._provider.get_meter(_SCOPE, identity.version)
         for instrument, cells in metrics.numbers.items():
@@ -110,11 +105,6 @@ class Exporter:
         await asyncio.to_thread(self._provider.shutdown, timeout_s * 1000)
 
 
-def attributes_of(instrument: Instrument, labels: Labels) -> dict[str, str]:
-    """An empty label is an attribute that is not there."""
-    return {name: value for name, value in zip(instrument.labels, labels, strict=True) if value}
-
-
 def _observer(cells: NumberCells) -> Callable[[CallbackOptions], Iterable[Observation]]:
     instrument, scale = cells.instrument, cells.instrument.scale
 
@@ -127,77 +117,10 @@ def _observer(cells: NumberCells) -> Callable[[CallbackOptions], Iterable[Observ
     return observe
 
 
-class _Histograms:
-    """Our bucket arrays as the SDK's values."""
-
-    def __init__(self, cells: Mapping[Instrument, HistogramCells], clock: Clock) -> None:
-        self._cells = cells
-        self._clock = clock
-        self._start_nano = self._now_nano()
-
-    def join(self, data: MetricsData) -> MetricsData:
-        """The collection with our histograms in the same scope as the numbers."""
-        ours = self._metrics()
-        if not ours or not data.resource_metrics:
-            return data
-        resource, *rest = data.resource_metrics
-        scope, *others = resource.scope_metrics
-        joined = ScopeMetrics(scope.scope, [*scope.metrics, *ours], scope.schema_url)
-        return MetricsData([replace(resource, scope_metrics=[joined, *others]), *rest])
-
-    def _metrics(self) -> list[Metric]:
-        now_nano = self._now_nano()
-        metrics = []
-        for instrument, cells in self._cells.items():
-            points = [self._point(instrument, labels, cell, now_nano) for labels, cell in cells.snapshot()]
-            if points:
-                data = Histogram(points, AggregationTemporality.CUMULATIVE)
-                metrics.append(Metric(instrument.name, instrument.about, instrument.unit, data))
-        return metrics
-
-    def _point(
-        self, instrument: Instrument, labels: Labels, cell: Sequence[int | float], now_nano: int
-    ) -> HistogramDataPoint:
-        counts = [int(count) for count in cell[:-1]]
-        return HistogramDataPoint(
-            attributes=attributes_of(instrument, labels),
-            start_time_unix_nano=self._start_nano,
-            time_unix_nano=now_nano,
-            count=sum(counts),
-            sum=cell[-1],
-            bucket_counts=counts,
-            explicit_bounds=instrument.bounds,
-            min=None,  # type: ignore[arg-type] # optional in the protocol; of no use in a cumulative histogram
-            max=None,  # type: ignore[arg-type] # as above
-        )
-
-    def _now_nano(self) -> int:
-        return int(self._clock.wall_s() * 1e9)
-
-
 class _PrometheusReader(PrometheusMetricReader):
-    def __init__(self, histograms: _Histograms, registry: CollectorRegistry, limits: dict[type, int]) -> None:
+    def __init__(self, histograms: Histograms, registry: CollectorRegistry, limits: dict[type, int]) -> None:
         self._histograms = histograms
         super().__init__(registry=registry, scope_info_enabled=False, cardinality_limits=limits)
-
-    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> None:
-        super()._receive_metrics(self._histograms.join(metrics_data), timeout_millis, **kwargs)
-
-
-class _OtlpReader(PeriodicExportingMetricReader):
-    """Pushes directly: neither proxies nor credentials are taken from the environment."""
-
-    def __init__(self, histograms: _Histograms, otlp: Otlp, limits: dict[type, int]) -> None:
-        self._histograms = histograms
-        session = requests.Session()
-        session.trust_env = False
-        exporter = OTLPMetricExporter(
-            endpoint=f"{otlp.endpoint.rstrip('/')}/v1/metrics",
-            headers=dict(otlp.headers),
-            timeout=_PUSH_TIMEOUT_S,
-            session=session,
-        )
-        super().__init__(exporter, otlp.interval_s * 1000, _PUSH_TIMEOUT_S * 1000, cardinality_limits=limits)
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> None:
         super()._receive_metrics(self._histograms.join(metrics_data), timeout_millis, **kwargs)
