@@ -82,6 +82,7 @@ class Gateway:
         try:
             self._stack.push_async_callback(self.upstream.aclose)
             await self._stack.enter_async_context(self._sims)
+            self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
             self.told.watch(self.door, self.health, self.upstream, lambda: self.server.server_state.tasks)
