@@ -34,7 +34,8 @@ _log = logging.getLogger("meterway")
 DIALECTS = {"openai": openai}
 PLAIN_PATHS = frozenset(path.encode() for path in (*ENDPOINTS, "/v1/models", "/health/live", "/health/ready", "/"))
 ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
-RESERVED_FILES = 64
+RESERVED_FILES = 128
+ADMIN_CONNECTIONS = 32
 
 
 class Gateway:
@@ -141,13 +142,13 @@ class Gateway:
 
     def _admin_plane(self, admin: Admin) -> DrainingServer:
         app = admin_routes(metrics=self.told.prometheus, key=admin.key)
-        limits = DoorLimits(grace_s=1.0)
+        limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)
         return server_for(
             app, host=admin.host, port=admin.port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
 
     def _interrupt(self) -> None:
-        self.door.interrupted = True
+        self._desk.interrupted = True
 
     def _not_ready(self) -> str | None:
         return "draining" if self.door.draining else None

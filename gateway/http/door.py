@@ -69,7 +69,6 @@ class Door:
         self.catalog = catalog
         self.limits = limits
         self.draining = False
-        self.interrupted = False
         self._other = other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,7 +134,7 @@ class Visit:
         """The client left, or the gateway is going down before the answer began; anything else is not ours."""
         if self._cycle is not None and self._cycle.disconnected:
             self._task.uncancel()
-        elif self._door.interrupted:
+        elif self._desk.interrupted:
             self._task.uncancel()
             if self._cycle is None or not self._cycle.response_started:
                 await self._refuse(Draining("the gateway is shutting down; send the request again", retry_after_s=1.0))
@@ -270,7 +269,7 @@ class Visit:
         except GatewayError as error:
             await self._end_with(error, exchange, guard)
         except asyncio.CancelledError:
-            if not self._door.interrupted or (self._cycle is not None and self._cycle.disconnected):
+            if not self._desk.interrupted or (self._cycle is not None and self._cycle.disconnected):
                 raise
             self._task.uncancel()
             going_down = Draining("the gateway is shutting down; send the request again")

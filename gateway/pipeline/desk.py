@@ -9,7 +9,10 @@ from gateway.ports import Clock, Health, Pins, ProviderDialect, Quota, Recorder,
 
 @dataclass(slots=True)
 class Desk:
-    """`dialects` maps a provider kind to its dialect; `retry_budgets` one budget to each route name."""
+    """`dialects` maps a provider kind to its dialect; `retry_budgets` one budget to each route name.
+
+    Once `interrupted` is set, a request that is cancelled was cut short by the gateway and not by its client.
+    """
 
     clock: Clock
     upstream: Upstream
@@ -19,6 +22,7 @@ class Desk:
     recorder: Recorder
     dialects: Mapping[str, ProviderDialect]
     retry_budgets: dict[str, RetryBudget] = field(default_factory=dict)
+    interrupted: bool = False
 
     def retry_budget(self, route: str) -> RetryBudget:
         budget = self.retry_budgets.get(route)

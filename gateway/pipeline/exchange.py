@@ -6,7 +6,7 @@ from types import TracebackType
 
 from gateway.domain.answer import error_for
 from gateway.domain.catalog import Catalog, Deployment, Route
-from gateway.domain.errors import GatewayError, InternalError, UnknownModel
+from gateway.domain.errors import Draining, GatewayError, InternalError, UnknownModel
 from gateway.domain.failure import AttemptFailed
 from gateway.domain.money import cost_nano_usd
 from gateway.domain.quota import Gates
@@ -167,6 +167,8 @@ class Exchange:
         trace, served = self.trace, self._served
         if isinstance(error, GatewayError):
             trace.error = error
+        elif isinstance(error, asyncio.CancelledError) and self._desk.interrupted:
+            trace.error = Draining("the gateway is shutting down; send the request again")
         elif isinstance(error, asyncio.CancelledError):
             trace.client_gone = True
         elif error is not None:
