@@ -125,7 +125,7 @@ def test_every_metric_has_an_example_query(instrument: Instrument) -> None:
 def test_queries_ask_for_metrics_and_labels_that_exist() -> None:
     known = {ticked(row[4])[0]: {name.replace(".", "_") for name in ticked(row[3])} for row in metric_rows().values()}
     for query in "\n".join(re.findall(r"```promql\n(.*?)```", text_of("metrics.md"), re.DOTALL)).splitlines():
-        if query.startswith("#"):
+        if not query or query.startswith("#"):
             continue
         words = re.findall(r"\b(?:gateway|agent|gen_ai_client)_\w+", query)
         metrics = [re.sub(r"_(sum|count|bucket)$", "", word) for word in words]
