@@ -12,6 +12,13 @@ $(READY): pyproject.toml constraints.txt deploy/setup-venv.sh
 	@bash deploy/setup-venv.sh $(VENV)
 	@touch $@
 
+.venv-fast/.ready: $(READY) $(shell git ls-files gateway) pyproject.toml deploy/setup-fast.sh
+	@bash deploy/system-needs.sh fast
+	@bash deploy/setup-fast.sh .venv-fast
+	@touch $@
+
+fast: .venv-fast/.ready  ## the same gateway with its hot rooms compiled (needs a C compiler), in .venv-fast
+
 setup: $(READY)  ## create .venv with everything pinned
 
 run: $(READY)  ## set up, then serve the quick start on http://127.0.0.1:8080
@@ -39,7 +46,7 @@ test: $(READY) system-needs  ## every test of the short programme (under 20 minu
 test-long: $(READY) system-needs  ## the long programme: more examples, more kills, soak
 	$(BIN)/pytest -m long --timeout 3600
 
-bench: $(READY)  ## ratios against nginx (BENCH_PEERS=1: also LiteLLM and Portkey) into benchmarks/results/
+bench: $(READY) fast  ## ratios against nginx (BENCH_PEERS=1: also LiteLLM and Portkey) into benchmarks/results/
 	@bash deploy/system-needs.sh bench
 	$(BIN)/python -m benchmarks.run
 
@@ -49,4 +56,4 @@ micro: $(READY)  ## microbenchmarks of the stations, no sockets
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup run sim check fix system-needs test test-long bench micro clean
+.PHONY: help setup fast run sim check fix system-needs test test-long bench micro clean

@@ -53,7 +53,10 @@ def load(url: str, body: Path, *, connections: int, seconds: int) -> Result:
     done = subprocess.run([*command, "-s", str(body), url], capture_output=True, text=True, check=True)
     text = done.stdout
     rate, transfer = re.search(r"Requests/sec:\s+([\d.]+)", text), re.search(r"Transfer/sec:\s+(\S+)", text)
-    middle, tail = re.search(r"^ +50% +(\S+) *$", text, re.MULTILINE), re.search(r"^ +99% +(\S+) *$", text, re.MULTILINE)
+    middle, tail = (
+        re.search(r"^ +50% +(\S+) *$", text, re.MULTILINE),
+        re.search(r"^ +99% +(\S+) *$", text, re.MULTILINE),
+    )
     if rate is None or transfer is None or middle is None or tail is None:
         raise RuntimeError(f"wrk printed something else:\n{text}\n{done.stderr}")
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", text)

@@ -17,6 +17,7 @@ from benchmarks.servers import CHAT_1K, CHAT_8K, STREAM, gateway, nginx_proxy, r
 
 RESULTS = Path("benchmarks/results")
 SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
+PURE, COMPILED = ".venv/bin/meterway", ".venv-fast/bin/meterway"
 WARM_S = 1
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
@@ -101,13 +102,14 @@ def main() -> None:
     where = conditions()
     with contextlib.ExitStack() as stack:
         up = stack.enter_context(upstream())
-        start_s = statistics.median(start_to_first_answer_s(up) for _ in range(3))
+        start_s = statistics.median(start_to_first_answer_s(up, PURE) for _ in range(3))
         contenders = [
             Contender("upstream", up, "/{reply}/chat/completions"),
             Contender("nginx", stack.enter_context(nginx_proxy(up)), "/{reply}/chat/completions"),
         ]
-        port, process = stack.enter_context(gateway(up))
+        port, process = stack.enter_context(gateway(up, PURE))
         contenders.append(Contender("meterway", port))
+        contenders.append(Contender("meterway compiled", stack.enter_context(gateway(up, COMPILED))[0]))
         idle_mb = rss_mb(process)
         if os.environ.get("BENCH_PEERS") == "1":
             contenders += [_contender(peer, up) for peer in peers.started(stack, up)]

@@ -92,23 +92,27 @@ def _nginx(name: str, body: str) -> list[str]:
     return ["nginx", "-c", str(path)]
 
 
+def _returned(text: str) -> str:
+    """nginx takes at most 4 kB in one parameter."""
+    pieces = [text[at : at + 3500] for at in range(0, len(text), 3500)]
+    sets = " ".join(f"set $piece{number} '{piece}';" for number, piece in enumerate(pieces))
+    return f"{sets} return 200 '{''.join(f'$piece{number}' for number in range(len(pieces)))}';"
+
+
 @contextlib.contextmanager
 def upstream() -> Iterator[int]:
-    """nginx answering from memory: the reply is chosen by the first part of the path."""
+    """nginx answering from memory in one piece: the reply is chosen by the first part of the path."""
     WORK.mkdir(parents=True, exist_ok=True)
-    files = WORK.resolve() / "www"
-    for name, text in ((CHAT_1K, chat_reply(1024)), (CHAT_8K, chat_reply(8192)), (STREAM, stream_reply())):
-        (files / name).mkdir(parents=True, exist_ok=True)
-        (files / name / "reply").write_text(text)
     port = free_port()
-    kinds = {CHAT_1K: "application/json", CHAT_8K: "application/json", STREAM: "text/event-stream"}
-    places = "".join(
-        f"location /{name}/ {{ default_type {kind}; error_page 405 =200 /{name}/reply; "
-        f"try_files /{name}/reply =404; }}\n"
-        for name, kind in kinds.items()
+    replies = (
+        (CHAT_1K, "application/json", chat_reply(1024)),
+        (CHAT_8K, "application/json", chat_reply(8192)),
+        (STREAM, "text/event-stream", stream_reply()),
     )
-    body = f"""server {{ listen 127.0.0.1:{port} backlog=4096; root {files}; open_file_cache max=100 inactive=600s;
-      open_file_cache_valid 600s; {places} }}"""
+    places = "\n".join(
+        f"location /{name}/ {{ default_type {kind}; {_returned(text)} }}" for name, kind, text in replies
+    )
+    body = f"server {{ listen 127.0.0.1:{port} backlog=4096; {places} }}"
     process = start(_nginx("upstream", body), UPSTREAM_CORE, "upstream.log")
     try:
         wait_for(port, process)
@@ -151,7 +155,7 @@ def gateway_config(port: int, upstream_port: int) -> Path:
         for side in "ab"
     )
     limits = "{requests_per_minute: 100000000, tokens_per_minute: 2000000000, concurrent: 1000}"
-    path = WORK / "gateway.yaml"
+    path = WORK / f"gateway-{port}.yaml"
     path.write_text(
         f"""listen: {{host: 127.0.0.1, port: {port}}}
 admin: {{host: 127.0.0.1, port: {free_port()}, key: "env:BENCH_ADMIN"}}
@@ -171,7 +175,7 @@ prices:
 
 
 @contextlib.contextmanager
-def gateway(upstream_port: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def gateway(upstream_port: int, command: str = ".venv/bin/meterway") -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Ours, as a user runs it; the access log goes to a file."""
     port = free_port()
     path = gateway_config(port, upstream_port)
@@ -181,7 +185,7 @@ def gateway(upstream_port: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]
         "BENCH_KEY": KEY,
         "BENCH_ADMIN": "gw_bench_admin_0123456789",
     }
-    process = start([".venv/bin/meterway", "serve", "--config", str(path)], PROXY_CORE, "gateway.log", env)
+    process = start([command, "serve", "--config", str(path)], PROXY_CORE, f"gateway-{port}.log", env)
     try:
         wait_for(port, process)
         yield port, process
@@ -199,10 +203,10 @@ async def _answer(port: int, body: bytes) -> bytes:
     return answer
 
 
-def start_to_first_answer_s(upstream_port: int) -> float:
+def start_to_first_answer_s(upstream_port: int, command: str) -> float:
     """From the start of the process to the end of the first answer."""
     started_s = time.perf_counter()
-    with gateway(upstream_port) as (port, _):
+    with gateway(upstream_port, command) as (port, _):
         body = b'{"model":"chat-1k","messages":[{"role":"user","content":"hi"}]}'
         answer = asyncio.run(_answer(port, body))
         if b" 200 OK" not in answer[:20]:

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Install what tests (or, with `bench`, benchmarks) need from the system; say exactly what is missing when we may not.
+# Install what tests (or, with `bench`, benchmarks; with `fast`, the compiled build) need from the system; say exactly what is missing when we may not.
 set -euo pipefail
 needs=("redis-server:redis-server" "node:nodejs" "npm:npm")
+if [ "${1:-}" = fast ]; then needs=("gcc:gcc"); fi
+if [ "${1:-}" = fast ] && [ ! -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then
+    needs+=("no-such-command:python3-dev")
+fi
 if [ "${1:-}" = bench ]; then needs=("nginx:nginx-light" "wrk:wrk"); fi
 
 missing=()
