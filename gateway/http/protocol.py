@@ -19,7 +19,7 @@ TURNED_AWAY_MAX = 32
 STALL_BYTES = 16 * 1024
 """A reader that takes less than this within the stall time has stopped reading."""
 
-PROBE_S = (0.02, 0.03, 1.0)
+PROBE_S = (0.02, 0.03, 0.05, 0.2, 1.0)
 HEAD_EXTRA_BYTES = 256
 """Of a head on the wire: method, version and line ends, which its limit does not count."""
 
