@@ -9,6 +9,7 @@ import tomllib
 from tests.house.sources import ROOT, tracked
 
 CONSTRAINTS = ROOT / "constraints.txt"
+ADR = ROOT / "docs" / "adr" / "0001-dependencies.md"
 UNPINNED = {"pip", "setuptools", "wheel", "meterway"}
 HOSTS = tuple(
     ".".join(parts)
@@ -65,6 +66,14 @@ def test_every_dependency_is_pinned() -> None:
     needs = [*project["dependencies"], *(n for all_of in project["optional-dependencies"].values() for n in all_of)]
     names = {canonical(match[0]) for need in needs if (match := re.match(r"[A-Za-z0-9_.-]+", need))}
     assert names - {"meterway"} - set(pins()) == set()
+
+
+def test_every_dependency_has_its_line_in_the_decision_records() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needs = [*project["dependencies"], *(n for all_of in project["optional-dependencies"].values() for n in all_of)]
+    names = {canonical(match[0]) for need in needs if (match := re.match(r"[A-Za-z0-9_.-]+", need))} - {"meterway"}
+    told = {canonical(name) for name in re.findall(r"`([a-z0-9-]+)`", ADR.read_text())}
+    assert names - told == set()
 
 
 def test_no_file_names_a_registry() -> None:
