@@ -5,6 +5,7 @@ import re
 import secrets
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import IO
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-METERWAY = ROOT / ".venv" / "bin" / "meterway"
+METERWAY = Path(sys.executable).parent / "meterway"
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 15
 

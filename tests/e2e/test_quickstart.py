@@ -37,7 +37,7 @@ def quick_start(folder: Path) -> Iterator[Served]:
     config = folder / "quickstart.yaml"
     text = (ROOT / "deploy" / "quickstart.yaml").read_text()
     config.write_text(text.replace("port: 8080", "port: 0").replace("port: 8081", "port: 0"))
-    environ = {**KEYS, "CONFIG": str(config)}
+    environ = {**KEYS, "CONFIG": str(config), "METERWAY": str(METERWAY)}
     process = Process(folder, "bash", str(ROOT / "deploy" / "quickstart.sh"), environ=environ)
     try:
         serving = process.wait_for(SERVING)
