@@ -1,0 +1,123 @@
+"""Whatever an exchange holds is given back once, wherever it is cancelled."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.domain.call import UpstreamCall
+from gateway.domain.catalog import CallerKey, Catalog, Limits, Tenant
+from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
+from gateway.domain.record import ExchangeRecord
+from gateway.domain.request import Caller
+from gateway.pipeline.desk import Desk
+from gateway.pipeline.exchange import Exchange
+from gateway.providers import openai
+from gateway.stores.health import MemoryHealth
+from gateway.stores.pins import MemoryPins
+from gateway.stores.quota import MemoryQuota
+from gateway.wire import openai_chat
+from tests.clock import ToldClock
+from tests.domain.values import deployment, route
+
+EVENTS = [
+    b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"b"}}]}\n\n',
+    b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\ndata: [DONE]\n\n',
+]
+WHOLE = b'{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}'
+
+
+class Steps:
+    """Counts the awaits that were passed and stops at one of them for good."""
+
+    def __init__(self, stop_at: int) -> None:
+        self.stop_at = stop_at
+        self.passed = 0
+        self.reached = asyncio.Event()
+
+    async def step(self) -> None:
+        self.passed += 1
+        if self.passed == self.stop_at:
+            self.reached.set()
+            await asyncio.Event().wait()
+
+
+class Answer:
+    """A ports.UpstreamReply that pauses at every await."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._events = iter(EVENTS)
+        self.status = 200
+        self.headers: Sequence[tuple[bytes, bytes]] = ()
+        self.closed = 0
+
+    async def read(self, limit_bytes: int) -> bytes:
+        await self._steps.step()
+        return WHOLE
+
+    async def next_chunk(self, timeout_s: float) -> bytes:
+        await self._steps.step()
+        return next(self._events, b"")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Provider:
+    """A ports.Upstream whose first target fails."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self.answers: list[Answer] = []
+
+    async def send(self, call: UpstreamCall) -> Answer:
+        await self._steps.step()
+        if call.credential.id == "bad#0":
+            raise AttemptFailed(Failure(FailureKind.REFUSED, "refused", sent=Sent.NO))
+        self.answers.append(Answer(self._steps))
+        return self.answers[-1]
+
+
+class Records:
+    def __init__(self) -> None:
+        self.all: list[ExchangeRecord] = []
+
+    def record(self, record: ExchangeRecord) -> None:
+        self.all.append(record)
+
+
+async def talk(exchange: Exchange) -> None:
+    async with exchange:
+        while exchange.reply is None and not exchange.ended:
+            await exchange.next()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bool) -> None:
+    stop_at, finished = 0, False
+    while not finished:
+        stop_at += 1
+        clock, records, steps = ToldClock(), Records(), Steps(stop_at)
+        provider, quota, health = Provider(steps), MemoryQuota(clock), MemoryHealth(clock)
+        desk = Desk(clock, provider, health, quota, MemoryPins(clock), records, {"openai": openai})
+        bad, good = deployment("bad", priority=1), deployment("good", priority=2)
+        tenant = Tenant("t", Limits(requests_per_minute=10, tokens_per_minute=100_000, concurrent=1))
+        catalog = Catalog(1, {"r": route(bad, good)})
+        body = b'{"model":"r","messages":[{"role":"user","content":"hi"}],"stream":%b}'
+        request = openai_chat.parse(body % (b"true" if stream else b"false"))
+        caller = Caller(CallerKey("k", b"", tenant), "req_1", clock.now_s, clock.wall_s())
+        task = asyncio.create_task(talk(Exchange(desk, catalog, caller, request)))
+        waiting = asyncio.create_task(steps.reached.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finished = task.done()
+        waiting.cancel()
+        task.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)
+        assert len(records.all) == 1
+        assert records.all[0].client_gone is not finished
+        assert [line.in_flight for line in health.lines(catalog)] == [0, 0]
+        assert await quota.take(tenant.gates, 0) is None, "the slot is free again"
+        assert all(answer.closed == 1 for answer in provider.answers)
+    assert stop_at > (5 if stream else 3)
