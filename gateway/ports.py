@@ -61,10 +61,14 @@ class Upstream(Protocol):
 
 @value
 class Permit:
-    """The right to send one attempt to a deployment. Verdicts are told under it; `release` ends it, exactly once."""
+    """The right to send one attempt to a deployment. Verdicts are told under it; `release` ends it, exactly once.
+
+    `since_s` is when it was given: what happened after that is not undone by its success.
+    """
 
     deployment: Deployment
     generation: int
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

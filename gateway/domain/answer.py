@@ -1,7 +1,10 @@
 """Which error the caller gets for a failed attempt or a plan without targets."""
 
+from collections.abc import Sequence
+
 from gateway.domain import errors
 from gateway.domain.failure import Failure, FailureKind
+from gateway.domain.record import Drop
 from gateway.domain.routing import RoutePlan
 
 _K = FailureKind
@@ -44,6 +47,14 @@ MESSAGES: dict[FailureKind, str] = {
     _K.AUTH: "the provider refused the gateway's credential; the operator has to mend it, your key is fine",
     _K.MODEL_NOT_FOUND: "the provider does not know the configured model; the operator has to mend the route",
     _K.QUOTA_GONE: "the provider account has no quota left; retrying does not help",
+    _K.THROTTLED: "the provider limits the rate of the gateway's requests",
+    _K.OVERLOADED: "the provider is overloaded",
+    _K.SERVER_ERROR: "the provider failed to answer",
+}
+"""In our own words: what a provider says of its own trouble may name hosts, accounts and keys."""
+
+MISCONFIGURED: dict[str, FailureKind] = {
+    f"misconfigured_{kind.value}": kind for kind in (_K.AUTH, _K.MODEL_NOT_FOUND, _K.QUOTA_GONE)
 }
 
 
@@ -55,18 +66,23 @@ def error_for(failure: Failure, retry_after_s: float | None) -> errors.GatewayEr
             status = failure.status
         return errors.UpstreamRefused(failure.message, status=status, code=failure.code or code, reply=failure.reply)
     kind = ERRORS[failure.kind]
-    error = kind(MESSAGES.get(failure.kind, failure.message), retry_after_s=retry_after_s)
+    message = MESSAGES.get(failure.kind, failure.message)
+    error = kind(message, retry_after_s=retry_after_s if kind.retryable else None)
     if failure.kind is _K.SERVER_ERROR and failure.status in (503, 504):
         error.status = failure.status  # type: ignore[misc]  # the instance answers as the provider did
     return error
 
 
-def no_target(plan: RoutePlan, model: str, retry_after_s: float | None) -> errors.GatewayError:
+def no_target(plan: RoutePlan, drops: Sequence[Drop], model: str, retry_after_s: float | None) -> errors.GatewayError:
     """Nothing could be tried: the reasons of the drops decide who has to act."""
-    reasons = ", ".join(sorted({drop.reason for drop in plan.drops})) or "none are configured"
+    found = {drop.reason for drop in drops}
+    reasons = ", ".join(sorted(found)) or "none are configured"
     if not plan.fits:
         return errors.NoTargetFits(f"no target of model {model!r} can take this request ({reasons})", param="model")
-    if plan.drops and all(drop.reason in ("cooldown", "provider_quota") for drop in plan.drops):
+    if len(found) == 1 and reasons in MISCONFIGURED:
+        kind = MISCONFIGURED[reasons]
+        return ERRORS[kind](MESSAGES[kind])
+    if found and found <= {"cooldown", "provider_quota"}:
         return errors.UpstreamThrottled(
             f"every target of model {model!r} is throttled by its provider", retry_after_s=retry_after_s
         )

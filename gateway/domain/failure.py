@@ -95,7 +95,7 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.RESET: Rule(0, True, _B, _DEP, _UNK),
     FailureKind.HEAD_TIMEOUT: Rule(0, True, _S, _DEP, _UNK),
     FailureKind.FIRST_TOKEN_TIMEOUT: Rule(0, True, _S, _DEP, _UNK),
-    FailureKind.STALLED: Rule(0, False, _B, _DEP, _EST),
+    FailureKind.STALLED: Rule(0, True, _B, _DEP, _EST),
     FailureKind.TRUNCATED: Rule(0, True, _B, _DEP, _EST),
     FailureKind.MALFORMED_STREAM: Rule(0, True, _B, _DEP, _EST),
     FailureKind.MALFORMED_BODY: Rule(1, True, _B, _DEP, _UNK),

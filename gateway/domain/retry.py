@@ -35,12 +35,16 @@ Verdict = Again | Next | Stop
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Where the loop stands after a failure. `tries_here` counts attempts on this target, the failed one included."""
+    """Where the loop stands after a failure. `tries_here` counts attempts on this target, the failed one included.
+
+    `opens_in_s` is when this target may be used again: now, unless the failure has closed it.
+    """
 
     tries_here: int
     tries_left: int
     remaining_s: float
     others: bool
+    opens_in_s: float = 0.0
 
 
 def decide(failure: Failure, at: Situation, dice: float) -> Verdict:
@@ -54,12 +58,17 @@ def decide(failure: Failure, at: Situation, dice: float) -> Verdict:
         return Stop("deadline")
     if at.others and rule.fallback:
         return Next()
-    if at.tries_here > rule.again:
+    if at.tries_here > _again(failure):
         return Stop("no_other_target")
-    wait_s = _wait_s(failure, at, dice)
+    wait_s = max(_wait_s(failure, at, dice), at.opens_in_s)
     if wait_s > min(WAIT_IN_PROCESS_MAX_S, at.remaining_s / 4):
         return Stop("wait_too_long")
     return Again(wait_s)
+
+
+def _again(failure: Failure) -> int:
+    """A provider that throttles and does not say for how long is left alone."""
+    return 0 if failure.kind is FailureKind.THROTTLED and failure.hint_s is None else failure.rule.again
 
 
 def _wait_s(failure: Failure, at: Situation, dice: float) -> float:

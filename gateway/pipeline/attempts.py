@@ -12,7 +12,7 @@ from gateway.domain.record import Attempt, Drop
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.retry import Again, Next, Situation, Stop, decide
-from gateway.domain.routing import Conditions, RoutePlan, Session, plan
+from gateway.domain.routing import Conditions, RoutePlan, Session, lacks, plan
 from gateway.domain.value import value
 from gateway.pipeline.admission import Ticket, worst_case_tokens
 from gateway.pipeline.desk import Desk
@@ -23,6 +23,8 @@ from gateway.ports import Evidence, ProviderDialect, UpstreamReply
 
 REPLY_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BYTES_MAX = 256 * 1024
+GRAIN_S = 0.002
+"""Timers may wake that much early."""
 
 
 @value
@@ -76,7 +78,7 @@ class AttemptLoop:
                 break
         if first is None:
             raise AssertionError("a request has at least one route")
-        raise self._error(first)
+        raise self._error(routes, first)
 
     def _plan(self, route: Route) -> RoutePlan:
         health = self._desk.health
@@ -105,7 +107,9 @@ class AttemptLoop:
             if isinstance(outcome, Served):
                 return outcome
             others = [d for d in queue[1:] if not _meets_again(outcome, deployment, d)]
-            match decide(outcome, self._situation(tries_here, others=bool(others)), self._desk.clock.dice()):
+            match decide(
+                outcome, self._situation(deployment, tries_here, others=bool(others)), self._desk.clock.dice()
+            ):
                 case Again(wait_s):
                     await self._desk.clock.sleep_s(wait_s)
                 case Next():
@@ -114,9 +118,11 @@ class AttemptLoop:
                     return None
         return None
 
-    def _situation(self, tries_here: int, *, others: bool) -> Situation:
-        remaining_s = self._deadline_s - self._desk.clock.monotonic_s()
-        return Situation(tries_here, self._left, remaining_s, others)
+    def _situation(self, deployment: Deployment, tries_here: int, *, others: bool) -> Situation:
+        now_s = self._desk.clock.monotonic_s()
+        block = self._desk.health.blocked(deployment)
+        opens_in_s = 0.0 if block is None else block.until_s - now_s + GRAIN_S
+        return Situation(tries_here, self._left, self._deadline_s - now_s, others, opens_in_s)
 
     def _may_start(self, route: Route) -> bool:
         """The deadline and, for every attempt after the first, the retry budget."""
@@ -137,7 +143,8 @@ class AttemptLoop:
         permit = self._desk.health.admit(deployment, panic=panic)
         if permit is None:
             ticket.settle(0)
-            self._trace.drops.append(Drop(deployment.id, "no_permit"))
+            block = self._desk.health.blocked(deployment)
+            self._trace.drops.append(Drop(deployment.id, block.reason if block else "no_permit"))
             return None
         return Lease(self._desk.health, permit, ticket)
 
@@ -225,16 +232,22 @@ class AttemptLoop:
         body = hashlib.blake2b(b"".join(self._request.members.values()), digest_size=8).hexdigest()
         return Evidence(self._caller.key.id, body)
 
-    def _error(self, first: RoutePlan) -> GatewayError:
+    def _error(self, routes: list[Route], first: RoutePlan) -> GatewayError:
         now_s = self._desk.clock.monotonic_s()
-        opens_in_s = None if first.opens_at_s is None else max(0.0, first.opens_at_s - now_s)
         last = self._last
         if last is None and now_s >= self._deadline_s:
             return DeadlineExceeded("the deadline passed before any target could be tried")
+        opens_in_s = self._opens_in_s(routes, now_s)
         if last is None:
-            return no_target(first, self._request.model, opens_in_s)
-        hints = [hint_s for hint_s in (last.hint_s, opens_in_s) if hint_s is not None]
-        return error_for(last, min(hints, default=None))
+            return no_target(first, self._trace.drops, self._request.model, opens_in_s)
+        return error_for(last, last.hint_s if opens_in_s is None else opens_in_s)
+
+    def _opens_in_s(self, routes: list[Route], now_s: float) -> float | None:
+        """When the first of the targets that could take the request opens again."""
+        needs, health = self._request.needs, self._desk.health
+        fitting = [d for route in routes for d in route.deployments if lacks(d.capabilities, needs) is None]
+        blocks = [block for deployment in fitting if (block := health.blocked(deployment)) is not None]
+        return min((max(0.0, block.until_s - now_s) for block in blocks), default=None)
 
 
 def _meets_again(failure: Failure, failed: Deployment, other: Deployment) -> bool:

@@ -6,6 +6,8 @@ from gateway.pipeline.trace import Trace
 from gateway.ports import Clock, ProviderDialect, UpstreamReply
 
 HELD_BYTES_MAX = 256 * 1024
+PINGS_EXTEND = 2
+"""How many idle times a stream may last on comments alone."""
 
 
 class Relay:
@@ -18,9 +20,9 @@ class Relay:
         "_clock",
         "_decoder",
         "_dialect",
-        "_first_s",
         "_idle_s",
         "_pass_usage",
+        "_quiet_s",
         "_reply",
         "_trace",
         "_wire",
@@ -38,6 +40,7 @@ class Relay:
         self._pass_usage = pass_usage
         self._wire: list[bytes] = []
         self._idle_s = 0.0
+        self._quiet_s = 0.0
         self.state = StreamState.HELD
 
     async def open(self, first_by_s: float, idle_s: float) -> None:
@@ -61,9 +64,11 @@ class Relay:
             if self.state is StreamState.ENDED:
                 return b""
             started_s = self._clock.monotonic_s()
-            chunk = await self._reply.next_chunk(self._idle_s)
-            self._trace.upstream_s += self._clock.monotonic_s() - started_s
-            self._take(chunk)
+            left_s = PINGS_EXTEND * self._idle_s - self._quiet_s
+            chunk = await self._reply.next_chunk(max(0.0, min(self._idle_s, left_s)))
+            waited_s = self._clock.monotonic_s() - started_s
+            self._trace.upstream_s += waited_s
+            self._quiet_s = 0.0 if self._take(chunk) else self._quiet_s + waited_s
         wire, self._wire = self._wire, []
         return wire[0] if len(wire) == 1 else b"".join(wire)
 
@@ -74,14 +79,18 @@ class Relay:
     def close(self) -> None:
         self._reply.close()
 
-    def _take(self, chunk: bytes) -> None:
+    def _take(self, chunk: bytes) -> bool:
+        """Whether there was anything but comments in it."""
         events = self._decoder.feed(chunk) if chunk else self._decoder.end()
+        heard = False
         for event in events:
             self._accept(event)
+            heard = heard or event.kind is not EventKind.COMMENT
             if self.state is StreamState.ENDED:
-                return
+                return True
         if not chunk:
             raise AttemptFailed(_truncated())
+        return heard
 
     def _accept(self, event: StreamEvent) -> None:
         trace = self._trace

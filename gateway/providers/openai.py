@@ -21,6 +21,8 @@ TOKENS_MAX = 1 << 40
 
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.EMBEDDINGS: "/embeddings"}
 _OURS = frozenset({"model", "stream_options"})
+_PER_DAY = b"PerDay"
+"""In the id of the quota that Google names in a 429: the hint beside it speaks of another one."""
 _WITH_USAGE = b'{"include_usage":true}'
 _JSON = (b"accept", b"application/json")
 _EVENTS = (b"accept", b"text/event-stream")
@@ -100,6 +102,7 @@ def _stream_options(given: bytes | None) -> bytes:
 def decode_reply(request: ModelRequest, body: bytes) -> Reply:
     """A whole 200 answer. Raises AttemptFailed: MALFORMED_BODY, or the kind of an error inside it."""
     try:
+        _check_text(body)
         if request.operation is Operation.EMBEDDINGS:
             vectors = openai.decode_embeddings_reply(body)
             _raise_inner(vectors.error)
@@ -114,6 +117,12 @@ def decode_reply(request: ModelRequest, body: bytes) -> Reply:
         return Reply(body, usage_of(chat.usage), reasons, len(chat.choices))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _malformed("the provider's answer is not JSON of the expected shape") from None
+
+
+def _check_text(data: bytes) -> None:
+    """Raises UnicodeDecodeError: the decoder does not look into members that it skips, the caller's will."""
+    if not data.isascii():
+        data.decode()
 
 
 def _malformed(message: str) -> AttemptFailed:
@@ -177,7 +186,7 @@ def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: byte
     hint_s = None
     if kind in (FailureKind.THROTTLED, FailureKind.OVERLOADED, FailureKind.SERVER_ERROR, FailureKind.QUOTA_GONE):
         hint_s = wait_hint_s(_texts(headers), body, wall_s)
-        if kind is FailureKind.THROTTLED and hint_s is not None and hint_s > HINT_MAX_S:
+        if kind is FailureKind.THROTTLED and ((hint_s or 0.0) > HINT_MAX_S or _PER_DAY in body):
             kind = FailureKind.QUOTA_GONE
     message = (shape.message if shape else None) or f"the provider answered {status}"
     code = None if shape is None or shape.code is None else str(shape.code)
@@ -238,6 +247,7 @@ def _event(frame: Frame) -> StreamEvent:
     if data is None:
         return StreamEvent(EventKind.COMMENT, frame.raw)
     try:
+        _check_text(data)
         chunk = openai.decode_chat_chunk(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         if data.strip() == b"[DONE]":

@@ -26,6 +26,7 @@ class _Pause:
     until_s: float
     strikes: int
     panic_ok: bool
+    since_s: float
     panic_at_s: float = 0.0
 
 
@@ -72,16 +73,19 @@ class MemoryHealth:
 
     def admit(self, deployment: Deployment, *, panic: bool) -> Permit | None:
         now_s = self._clock.monotonic_s()
+        pause = self._pause(deployment, now_s) if self._pauses else None
+        if pause is not None and not panic:
+            return None
         circuit = self._circuit(deployment)
         generation = circuit.admit(now_s)
         if generation is None:
             if not panic:
                 return None
             generation = circuit.generation
-        if panic and (pause := self._pause(deployment, now_s)) is not None:
+        if pause is not None:
             pause.panic_at_s = now_s + PANIC_EVERY_S
         self._latency[deployment.id].in_flight += 1
-        return Permit(deployment, generation)
+        return Permit(deployment, generation, now_s)
 
     def success(self, permit: Permit, first_token_s: float) -> None:
         now_s = self._clock.monotonic_s()
@@ -90,7 +94,8 @@ class MemoryHealth:
         self._circuits[name].success(permit.generation, now_s)
         if self._pauses:
             for scope in _scopes(permit.deployment):
-                self._pauses.pop(scope, None)
+                if scope in self._pauses and self._pauses[scope].since_s <= permit.since_s:
+                    del self._pauses[scope]
 
     def failure(self, permit: Permit, failure: Failure, evidence: Evidence) -> None:
         now_s = self._clock.monotonic_s()
@@ -107,7 +112,7 @@ class MemoryHealth:
             until_s = now_s + max(failure.hint_s or 0.0, MISCONFIGURED_S)
             panic_at_s = now_s + PANIC_EVERY_S
             scope = _scope(deployment, rule.scope)
-            self._pauses[scope] = _Pause(f"misconfigured_{failure.kind.value}", until_s, 1, True, panic_at_s)
+            self._pauses[scope] = _Pause(f"misconfigured_{failure.kind.value}", until_s, 1, True, now_s, panic_at_s)
 
     def neutral(self, permit: Permit) -> None:
         self._circuits[permit.deployment.id].neutral(permit.generation)
@@ -174,7 +179,7 @@ class MemoryHealth:
         backoff_s = min(COOLDOWN_MAX_S, least_s * 2 ** min(strikes - 1, 10))
         jittered_s = backoff_s * (0.5 + self._clock.dice() / 2)
         until_s = now_s + max(clamped_s(failure.hint_s) or 0.0, jittered_s)
-        self._pauses[scope] = _Pause("cooldown", until_s, strikes, panic_ok=False)
+        self._pauses[scope] = _Pause("cooldown", until_s, strikes, panic_ok=False, since_s=now_s)
 
 
 def _scopes(deployment: Deployment) -> tuple[str, str, str]:

@@ -46,10 +46,10 @@ class MovableClock(SystemClock):
         self.ahead_s = 0.0
         self.wall_ahead_s = 0.0
 
-    def monotonic_s(self) -> float:  # type: ignore[override]  # a static method there
+    def monotonic_s(self) -> float:
         return time.monotonic() + self.ahead_s
 
-    def wall_s(self) -> float:  # type: ignore[override]  # a static method there
+    def wall_s(self) -> float:
         return time.time() + self.ahead_s + self.wall_ahead_s
 
 
@@ -68,17 +68,13 @@ class House:
     def port(self) -> int:
         return self.gateway.server.port
 
-    async def ask(
-        self,
-        text: str = "hi",
-        *,
-        stream: bool = False,
-        caller: str = "one",
-        headers: Mapping[str, str] = {},
-        **more: Any,
-    ) -> Seen:
-        """One chat completion of model `m`; what comes back is searched for what must never be told."""
-        seen = await talk(self.port, self.message(text, stream=stream, caller=caller, headers=headers, **more))
+    async def ask(self, text: str = "hi", *, then_open: str | None = None, **more: Any) -> Seen:
+        """As `message`, sent; what comes back is searched for what must never be told.
+
+        `then_open` is a provider whose gate `go` opens when the caller has seen the first content.
+        """
+        on_content = None if then_open is None else lambda: self.sims[then_open].open("go")
+        seen = await talk(self.port, self.message(text, **more), on_content)
         told = seen.body + repr(seen.headers).encode()
         for canary in self.canaries:
             assert canary not in told, (canary, seen)
@@ -92,13 +88,14 @@ class House:
         *,
         stream: bool = False,
         caller: str = "one",
-        headers: Mapping[str, str] = {},
+        headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> bytes:
+        """One chat completion of model `m`."""
         body = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
         if stream:
             body["stream"] = True
-        given = {"authorization": f"Bearer {CALLERS[caller]}", **headers}
+        given = {"authorization": f"Bearer {CALLERS[caller]}", **(headers or {})}
         return request(msgspec.json.encode(body), given)
 
     def script(self, name: str, **document: Any) -> None:
@@ -167,10 +164,10 @@ async def standing(
     urls: Mapping[str, str] = {},
     providers: Mapping[str, Document] = {},
     targets: Mapping[str, Document] = {},
-    route: Document = {},
+    route: Mapping[str, Any] = {},
     trip_rule: TripRule | None = None,
     resolver: Resolver = system_resolver,
-    extra: Document = {},
+    extra: Mapping[str, Any] = {},
     **scripts: Document,
 ) -> AsyncIterator[House]:
     """A gateway whose model `m` is served by the providers in their order of priority.
@@ -182,13 +179,13 @@ async def standing(
         for sim in sims.values():
             await stack.enter_async_context(sim)
         places = {**urls, **{name: f"{sim.base}/v1" for name, sim in sims.items()}}
-        document = _document(order or list(places), places, providers, targets, route) | extra
+        document = _document(order or list(places), places, providers, targets, route) | dict(extra)
         loaded = _load(document, 1)
         clock = MovableClock()
         records: list[ExchangeRecord] = []
         gateway = Gateway(
             loaded,
-            lambda version: house.load(version),
+            lambda version: house.load(version),  # noqa: PLW0108 - the house is made below
             clock=clock,
             trip_rule=trip_rule,
             resolver=resolver,
@@ -211,7 +208,7 @@ def _document(
     places: Mapping[str, str],
     providers: Mapping[str, Document],
     targets: Mapping[str, Document],
-    route: Document,
+    route: Mapping[str, Any],
 ) -> Document:
     sections: Document = {}
     rows: list[Document] = []

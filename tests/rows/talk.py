@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +62,16 @@ def request(body: bytes, headers: Mapping[str, str], path: str = "/v1/chat/compl
     return f"{top}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
 
 
-async def talk(port: int, message: bytes) -> Seen:
-    """One request on a connection of its own, read to the end of the connection."""
+async def talk(port: int, message: bytes, on_content: Callable[[], object] | None = None) -> Seen:
+    """One request on a connection of its own, read to the end of the connection.
+
+    `on_content` is called once some of the body is here.
+    """
     async with asyncio.timeout(ANSWER_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             writer.write(message)
-            raw = await _all(reader)
+            raw = await _all(reader, on_content)
         finally:
             await hang_up(writer)
     return read_answer(raw)
@@ -80,12 +83,15 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def _all(reader: asyncio.StreamReader) -> bytes:
-    pieces = []
+async def _all(reader: asyncio.StreamReader, on_content: Callable[[], object] | None) -> bytes:
+    raw = b""
     with contextlib.suppress(ConnectionError):
         while piece := await reader.read(1 << 16):
-            pieces.append(piece)
-    return b"".join(pieces)
+            raw += piece
+            if on_content is not None and b'"content":"' in raw:
+                on_content()
+                on_content = None
+    return raw
 
 
 def read_answer(raw: bytes) -> Seen:
@@ -102,7 +108,7 @@ def read_answer(raw: bytes) -> Seen:
 
 
 def _dechunked(rest: bytes) -> tuple[bytes, bool]:
-    pieces = []
+    pieces: list[bytes] = []
     while rest:
         size, found, rest = rest.partition(b"\r\n")
         length = int(size, 16) if found else 0
