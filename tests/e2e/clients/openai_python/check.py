@@ -1,5 +1,6 @@
 """The official `openai` package for Python, pointed at the gateway."""
 
+import asyncio
 import json
 import math
 import os
@@ -301,6 +302,74 @@ def check_a_client_that_hangs_up_cancels_the_provider() -> None:
     assert (line["outcome"], 0 < line["output_tokens"] < 200) == ("cut", True), line
     ours = eventually(lambda: [one for one in gateway_lines("slow-stream") if one["tenant"] == "demo"])[-1]
     assert (ours["client_gone"], ours["provenance"], ours["output_tokens"] > 0) == (True, "counted", True), ours
+
+
+async def check_a_cancelled_task_cancels_the_provider() -> None:
+    before = len(bill("slow-stream"))
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        async with async_client() as ours:
+            stream = await ours.chat.completions.create(model="slow-stream", messages=HELLO, stream=True)
+            async for _ in stream:
+                begun.set()
+
+    task = asyncio.create_task(read())
+    await asyncio.wait_for(begun.wait(), 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert eventually(lambda: bill("slow-stream")[before:])[0]["outcome"] == "cut"
+
+
+async def check_many_calls_at_once_on_one_client() -> None:
+    async with async_client() as ours:
+        words = [f"word {number} é 漢字 🚀" for number in range(60)]
+        asked: list[list[Any]] = [[{"role": "user", "content": word}] for word in words]
+        whole = [ours.chat.completions.create(model="assistant", messages=messages) for messages in asked]
+        answers = await asyncio.gather(*whole)
+        said = [answer.choices[0].message.content for answer in answers]
+        assert said == [f"Hello from the simulator. You said: {word}" for word in words]
+        streams = [ours.chat.completions.create(model="assistant", messages=m, stream=True) for m in asked]
+        texts = await asyncio.gather(*(read_all(stream) for stream in streams))
+        assert texts == said
+
+
+async def read_all(stream: Any) -> str:
+    return "".join([chunk.choices[0].delta.content or "" async for chunk in await stream])
+
+
+def check_several_choices_in_one_stream() -> None:
+    texts: dict[int, str] = {}
+    for chunk in client().chat.completions.create(model="assistant", messages=HELLO, n=2, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] = texts.get(choice.index, "") + (choice.delta.content or "")
+    assert texts == {0: SAID, 1: SAID}
+
+
+def check_a_large_prompt_arrives_whole() -> None:
+    words = "many words " * 100_000
+    answer = client().chat.completions.create(model="assistant", messages=[{"role": "user", "content": words}])
+    assert answer.usage.prompt_tokens >= len(words) // 4, "the simulator takes four characters for a token"
+
+
+def check_the_raw_bytes_of_a_stream() -> None:
+    create = client().chat.completions.with_streaming_response.create
+    with create(model="assistant", messages=HELLO, stream=True) as raw:
+        assert raw.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in raw.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]"
+    assert all(line.startswith("data: ") for line in lines)
+
+
+def check_an_endpoint_that_is_not_served_says_so() -> None:
+    raised: Any = None
+    try:
+        client().images.generate(model="assistant", prompt="a cat")
+    except openai.NotFoundError as error:
+        raised = error
+    assert raised is not None
+    assert raised.code == "unknown_url"
+    assert "/v1/chat/completions" in raised.message
 
 
 if __name__ == "__main__":
