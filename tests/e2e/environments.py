@@ -22,32 +22,32 @@ class CannotInstall(Exception):
 def python_client(name: str) -> Path:
     """The interpreter of the client's virtual environment."""
     pins = CLIENTS / name / "requirements.txt"
-    with _made_once(name, pins) as folder:
+    with made_once(name, pins) as folder:
         if folder is not None:
-            _run(name, sys.executable, "-m", "venv", str(folder))
-            _run(name, str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement", str(pins))
+            run(name, sys.executable, "-m", "venv", str(folder))
+            run(name, str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement", str(pins))
     return CACHE / name / "bin" / "python"
 
 
 def node_client(name: str) -> Path:
     """The folder in which the client's packages are installed. Its script has to stand beside them."""
     pins = CLIENTS / name / "package.json"
-    with _made_once(name, pins) as folder:
+    with made_once(name, pins) as folder:
         if folder is not None:
             folder.mkdir(parents=True)
             shutil.copy(pins, folder)
             quiet = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
-            _run(name, "npm", "install", *quiet, "--prefix", str(folder), cwd=folder)
+            run(name, "npm", "install", *quiet, "--prefix", str(folder), cwd=folder)
     return CACHE / name
 
 
 @contextmanager
-def _made_once(name: str, pins: Path) -> Iterator[Path | None]:
+def made_once(name: str, pins: Path, cache: Path = CACHE) -> Iterator[Path | None]:
     """Gives the folder to fill, or None when it was made from the same pins already; one process at a time."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    folder = CACHE / name
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / name
     wanted = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()
-    with (CACHE / f"{name}.lock").open("w") as lock:
+    with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         mark = folder / "made-from"
         if mark.is_file() and mark.read_text() == wanted:
@@ -58,7 +58,7 @@ def _made_once(name: str, pins: Path) -> Iterator[Path | None]:
         mark.write_text(wanted)
 
 
-def _run(name: str, *command: str, cwd: Path = ROOT) -> None:
+def run(name: str, *command: str, cwd: Path = ROOT) -> None:
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
