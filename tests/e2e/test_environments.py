@@ -7,6 +7,8 @@ import pytest
 
 from tests.e2e.environments import CLIENTS, CannotInstall, made_once, run
 
+PINS = CLIENTS / "openai_python" / "requirements.txt"
+
 
 def test_an_installer_that_fails_is_quoted_with_the_clients_name() -> None:
     with pytest.raises(CannotInstall, match=r"the client 'x' cannot be installed; .* ended with:\nno such version"):
@@ -14,7 +16,7 @@ def test_an_installer_that_fails_is_quoted_with_the_clients_name() -> None:
 
 
 def test_an_installer_that_is_missing_is_named() -> None:
-    with pytest.raises(CannotInstall, match="the client 'x' cannot be installed: .*'no-such-installer'"):
+    with pytest.raises(CannotInstall, match=r"the client 'x' cannot be installed: .*'no-such-installer'"):
         run("x", "no-such-installer")
 
 
@@ -32,11 +34,15 @@ def test_an_environment_is_made_once_for_the_same_pins(tmp_path: Path) -> None:
 
 
 def test_an_environment_that_was_not_finished_is_made_again(tmp_path: Path) -> None:
-    pins = CLIENTS / "openai_python" / "requirements.txt"
-    with pytest.raises(CannotInstall), made_once("x", pins, cache=tmp_path) as folder:
+    with pytest.raises(CannotInstall, match="half-way"):
+        begin_and_fail(tmp_path)
+    with made_once("x", PINS, cache=tmp_path) as folder:
+        assert folder is not None
+        folder.mkdir()
+
+
+def begin_and_fail(cache: Path) -> None:
+    with made_once("x", PINS, cache=cache) as folder:
         assert folder is not None
         folder.mkdir()
         raise CannotInstall("half-way")
-    with made_once("x", pins, cache=tmp_path) as folder:
-        assert folder is not None
-        folder.mkdir()
