@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class TripWindow:
 
     __slots__ = ("_bodies", "_buckets", "_callers", "_proofs", "_rule", "_width_s", "bad", "good")
 
-    EVIDENCE_MAX = 64
+    EVIDENCE_MAX: ClassVar[int] = 64
 
     def __init__(self, rule: TripRule) -> None:
         self._rule = rule

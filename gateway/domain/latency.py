@@ -1,6 +1,7 @@
 """How long a target takes, as a peak-sensitive moving average: it rises at once and forgets slowly."""
 
 import math
+from typing import ClassVar
 
 
 class PeakEwma:
@@ -11,7 +12,7 @@ class PeakEwma:
 
     __slots__ = ("_at_s", "_value_s", "in_flight")
 
-    TAU_S = 10.0
+    TAU_S: ClassVar[float] = 10.0
 
     def __init__(self) -> None:
         self._value_s = 0.0

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import ClassVar
 
 from gateway.domain.failure import Failure, FailureKind, Health
 
@@ -93,7 +94,7 @@ class RetryBudget:
 
     __slots__ = ("_buckets", "_floor", "_ratio", "_requests", "_retries")
 
-    WINDOW_S = 10
+    WINDOW_S: ClassVar[int] = 10
 
     def __init__(self, *, ratio: float = 0.2, floor_per_s: float = 3.0) -> None:
         self._ratio = ratio

@@ -159,27 +159,25 @@ class AttemptLoop:
         """One attempt. Its lease is closed here unless an answer takes it along."""
         clock, trace = self._desk.clock, self._trace
         started_s = clock.monotonic_s()
-        outcome: Served | Failure | None = None
         try:
-            outcome = Served(await self._call(lease.deployment, started_s), lease)
+            answer = await self._call(lease.deployment, started_s)
         except AttemptFailed as error:
-            outcome = self._last = error.failure
-        finally:
-            ended_s = clock.monotonic_s()
-            trace.upstream_s += ended_s - started_s
-            failure = outcome if isinstance(outcome, Failure) else None
-            self._note(lease.deployment, (started_s, ended_s, wait_s), failure, cancelled=outcome is None)
-            if isinstance(outcome, Served):
-                trace.first_token_s = ended_s - self._caller.started_s
-                lease.success(ended_s - started_s)
-                for failed in self._failed:
-                    failed.proof()
-            else:
-                if failure is not None:
-                    lease.failure(failure, self.evidence())
-                    self._failed.append(lease)
-                lease.close(0)
-        return outcome
+            failure = self._last = error.failure
+            self._note(lease.deployment, started_s, wait_s, failure)
+            lease.failure(failure, self.evidence())
+            self._failed.append(lease)
+            lease.close(0)
+            return failure
+        except BaseException:
+            self._note(lease.deployment, started_s, wait_s, None, cancelled=True)
+            lease.close(0)
+            raise
+        ended_s = self._note(lease.deployment, started_s, wait_s, None)
+        trace.first_token_s = ended_s - self._caller.started_s
+        lease.success(ended_s - started_s)
+        for failed in self._failed:
+            failed.proof()
+        return Served(answer, lease)
 
     async def _call(self, deployment: Deployment, started_s: float) -> Reply | Relay:
         desk, request = self._desk, self._request
@@ -212,9 +210,17 @@ class AttemptLoop:
         raise AttemptFailed(Failure(FailureKind.MALFORMED_STREAM, message, 200, sent=Sent.YES))
 
     def _note(
-        self, deployment: Deployment, times_s: tuple[float, float, float], failure: Failure | None, *, cancelled: bool
-    ) -> None:
-        started_s, ended_s, wait_s = times_s
+        self,
+        deployment: Deployment,
+        started_s: float,
+        wait_s: float,
+        failure: Failure | None,
+        *,
+        cancelled: bool = False,
+    ) -> float:
+        """Writes the attempt down; when it ended."""
+        ended_s = self._desk.clock.monotonic_s()
+        self._trace.upstream_s += ended_s - started_s
         self._trace.attempts.append(
             Attempt(
                 deployment=deployment.id,
@@ -227,6 +233,7 @@ class AttemptLoop:
                 wait_s=wait_s,
             )
         )
+        return ended_s
 
     def evidence(self) -> Evidence:
         body = hashlib.blake2b(b"".join(self._request.members.values()), digest_size=8).hexdigest()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.domain.record import Attempt
 from gateway.domain.reply import Usage
-from gateway.telemetry.access_log import AccessLog, LogLine, line_of, plain_line
+from gateway.formats.log_line import LogLine
+from gateway.telemetry.access_log import AccessLog, line_of, plain_line
 from tests.telemetry import samples
 
 
