@@ -14,7 +14,8 @@ from typing import IO
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-METERWAY = Path(sys.executable).parent / "meterway"
+METERWAY = Path(os.environ.get("METERWAY_COMMAND", Path(sys.executable).parent / "meterway")).absolute()
+"""METERWAY_COMMAND=.venv-fast/bin/meterway tries the compiled gateway."""
 START_TIMEOUT_S = 20
 STOP_TIMEOUT_S = 15
 
