@@ -30,7 +30,7 @@ class Session:
 
 @value
 class RoutePlan:
-    """`order` is what to try, best first. In `panic` everything is out and only one attempt is worth making."""
+    """`order` is what to try, best first. In `panic` everything is out and one attempt is worth making: on any."""
 
     order: tuple[Deployment, ...]
     drops: tuple[Drop, ...] = ()
@@ -68,9 +68,12 @@ def plan(route: Route, needs: Needs, now: Conditions) -> RoutePlan:
         if block.panic_ok:
             spare.append(deployment)
     panic = not usable and bool(spare)
-    left = frozenset(d.id for d in (spare if panic else usable))
+    if panic:
+        order = tuple(_by_strategy(spare, Strategy.WEIGHTED, needs, now))
+        return RoutePlan(order, tuple(drops), panic, opens_at_s)
+    left = frozenset(d.id for d in usable)
     tiers = tuple(tuple(d for d in tier if d.id in left) for tier in route.tiers)
-    return RoutePlan(_ordered(tiers, route, needs, now), tuple(drops), panic, opens_at_s, fits=bool(fitting))
+    return RoutePlan(_ordered(tiers, route, needs, now), tuple(drops), opens_at_s=opens_at_s, fits=bool(fitting))
 
 
 def _fits(deployment: Deployment, needs: Needs, drops: list[Drop]) -> bool:

@@ -107,7 +107,7 @@ class MemoryHealth:
             return
         circuit.neutral(permit.generation)
         if rule.health is Health.COOLDOWN:
-            self._cool(_scope(deployment, rule.scope), failure, now_s)
+            self._cool(permit, failure, now_s)
         elif rule.health is Health.MISCONFIGURED:
             until_s = now_s + max(failure.hint_s or 0.0, MISCONFIGURED_S)
             panic_at_s = now_s + PANIC_EVERY_S
@@ -171,9 +171,16 @@ class MemoryHealth:
                 found = pause
         return found
 
-    def _cool(self, scope: str, failure: Failure, now_s: float) -> None:
-        """Until the hint, but never shorter than our own doubling back-off with jitter."""
+    def _cool(self, permit: Permit, failure: Failure, now_s: float) -> None:
+        """Until the hint, but never shorter than our own doubling back-off with jitter.
+
+        Requests that were under way together are turned away together: that is one strike.
+        """
+        scope = _scope(permit.deployment, failure.rule.scope)
         known = self._pauses.get(scope)
+        if known is not None and permit.since_s < known.since_s:
+            known.until_s = max(known.until_s, now_s + (clamped_s(failure.hint_s) or 0.0))
+            return
         strikes = known.strikes + 1 if known else 1
         least_s = OVERLOAD_MIN_S if failure.kind is FailureKind.OVERLOADED else COOLDOWN_MIN_S
         backoff_s = min(COOLDOWN_MAX_S, least_s * 2 ** min(strikes - 1, 10))
