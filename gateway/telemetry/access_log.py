@@ -37,7 +37,7 @@ class AccessLog:
         self.dropped = 0
 
     def record(self, record: ExchangeRecord) -> None:
-        line = plain_line(record) if _plain(record) else _encode(line_of(record)) + b"\n"
+        line = plain_line(record) if is_plain(record) else _encode(line_of(record)) + b"\n"
         if self._bytes + len(line) > self._max:
             self.dropped += 1
             return
@@ -100,7 +100,7 @@ _LINE = (
 )
 
 
-def _plain(record: ExchangeRecord) -> bool:
+def is_plain(record: ExchangeRecord) -> bool:
     """The common case: one attempt, answered whole, nothing to remark."""
     attempts = record.attempts
     return (
