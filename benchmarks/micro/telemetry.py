@@ -45,7 +45,7 @@ def main() -> None:
         _say(f"recorder, metrics only, {name}", micros(_of(Recorder(Metrics()).record, record)))
 
 
-def _of(work: Callable[[ExchangeRecord], None], record: ExchangeRecord) -> Callable[[], None]:
+def _of(work: Callable[[ExchangeRecord], object], record: ExchangeRecord) -> Callable[[], object]:
     return lambda: work(record)
 
 
