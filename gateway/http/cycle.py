@@ -141,8 +141,11 @@ class DoorCycle(RequestResponseCycle):
 
 
 def watch(scope: MutableMapping[str, Any], on_gone: Callable[[], None] | None) -> DoorCycle | None:
-    """Asks to be told when the client of this request leaves; None on a server that is not ours."""
-    cycle: DoorCycle | None = scope.get("meterway.cycle")
+    """Asks to be told when the client of this request leaves; None on a server that is not ours.
+
+    Taken out of the scope, which the cycle holds: each request would otherwise leave a ring for the collector.
+    """
+    cycle: DoorCycle | None = scope.pop("meterway.cycle", None)
     if cycle is not None:
         cycle.on_gone = on_gone
         if on_gone is not None and cycle.disconnected:

@@ -74,6 +74,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = ENDPOINTS.get(scope["path"])
         if endpoint is None:
+            watch(scope, None)
             await self._other(scope, receive, send)
             return
         await Visit(self, endpoint, scope, receive, send).serve()
