@@ -31,6 +31,7 @@ class DoorCycle(RequestResponseCycle):
 
     connection: Connection
     task: asyncio.Task[None]
+    tasks: set[asyncio.Task[None]]
     on_gone: Callable[[], None] | None = None
     fault: GatewayError | None = None
     event_stream = False
@@ -74,6 +75,24 @@ class DoorCycle(RequestResponseCycle):
             self._send_body(message.get("body", b""), more=message.get("more_body", False))
         else:
             raise RuntimeError(f"{message['type']!r} after the response was complete")
+
+    async def run_asgi(self, app: Any) -> None:
+        """As uvicorn's, less what an application of ours never does."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            self.transport.close()
+            raise
+        except Exception:
+            self.logger.exception("the application failed")
+        finally:
+            self.tasks.discard(self.task)
+            self.on_response = _nothing
+        if not (self.response_complete or self.disconnected):
+            if self.response_started:
+                self.transport.close()
+            else:
+                await self.send_500_response()
 
     async def send_500_response(self) -> None:
         if not self.disconnected:
@@ -138,6 +157,10 @@ class DoorCycle(RequestResponseCycle):
             else:
                 self.connection.close_written()
         self.on_response()
+
+
+def _nothing() -> None:
+    pass
 
 
 def watch(scope: MutableMapping[str, Any], on_gone: Callable[[], None] | None) -> DoorCycle | None:

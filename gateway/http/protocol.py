@@ -23,6 +23,7 @@ PROBE_S = (0.02, 0.03, 0.05, 0.2, 1.0)
 HEAD_EXTRA_BYTES = 256
 """Of a head on the wire: method, version and line ends, which its limit does not count."""
 
+_FRAMING = frozenset({b"host", b"transfer-encoding", b"upgrade", b"expect"})
 _UPGRADING = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _SUSPECT = (b"//", b"\\", b"/.", b"%00", b"%2e", b"%2E", b"%2f", b"%2F", b"%5c", b"%5C", b"#")
 
@@ -40,13 +41,11 @@ class DoorProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
     _unsent_bytes = 0
+    _idle_since_s = 0.0
     _in_head = False
-    _head_bytes = 0
     _raw_head_bytes = 0
     _body_bytes = 0
     _body_started_s = 0.0
-    _hosts = 0
-    _chunked = False
     _upgrade = False
     _deaf = False
     _discarded_bytes = 0
@@ -131,14 +130,25 @@ class DoorProtocol(HttpToolsProtocol):
             self._watch_writing()
 
     def timeout_keep_alive_handler(self) -> None:
+        """One timer for a connection, however many requests pass: they only note the time."""
+        self.timeout_keep_alive_task = None
+        running = self._running
+        if self._in_head or (running is not None and not running.response_complete):
+            return
+        left_s = self._idle_since_s + self.limits.keep_alive_s - self.loop.time()
         if self.flow.write_paused:
             self._await_next()
+        elif left_s > 0.001:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
         else:
             self.close_written()
 
     def _await_next(self) -> None:
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.limits.keep_alive_s, self.timeout_keep_alive_handler)
+        self._idle_since_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.limits.keep_alive_s, self.timeout_keep_alive_handler
+            )
 
     # Incoming bytes
 
@@ -148,7 +158,6 @@ class DoorProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._raw_head_bytes += len(data)
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -176,64 +185,96 @@ class DoorProtocol(HttpToolsProtocol):
             self._arm(limits.body_timeout_s, self._body_late)
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._in_head = True
-        self._head_bytes = self._raw_head_bytes = self._hosts = 0
-        self._chunked = self._upgrade = False
+        self._raw_head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self.url += url
-        self._head_bytes += len(url)
-        if len(self.url) > self.limits.header_bytes:
-            self._refuse(HeadersTooLarge(f"the request target is longer than {self.limits.header_bytes} bytes"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        limits = self.limits
-        size = len(name) + len(value)
-        self._head_bytes += size + 4
-        if size > limits.header_bytes:
-            self._refuse(HeadersTooLarge(f"a header is larger than {limits.header_bytes} bytes"))
-        elif self._head_bytes > limits.headers_bytes:
-            self._refuse(HeadersTooLarge(f"the head is larger than {limits.headers_bytes} bytes"))
-        elif len(self.headers) >= limits.headers_max:
-            self._refuse(HeadersTooLarge(f"there are more than {limits.headers_max} headers"))
-        name = name.lower()
-        if name == b"host":
-            self._hosts += 1
-        elif name == b"transfer-encoding":
-            if self._chunked or value.lower() != b"chunked":
-                self._refuse(InvalidRequest("the only transfer-encoding served is 'chunked', once"))
-            self._chunked = True
-        elif name == b"upgrade":
-            self._upgrade = True
-        elif name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        self.headers.append((name, value))
+        """What is one too many is still taken, so that the whole head can be refused for it."""
+        if len(self.headers) <= self.limits.headers_max:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._disarm()
-        if self._deaf or (self._upgrade and self.parser.should_upgrade()):
+        if self._deaf:
             return
         version = self.parser.get_http_version()
         path, _, query = self.url.partition(b"?")
-        if version not in ("1.1", "1.0") or (version == "1.0" and self._chunked):
-            self._refuse(InvalidRequest("only HTTP/1.1 is served, and HTTP/1.0 without transfer-encoding"))
-        elif self._hosts != 1 and not (self._hosts == 0 and version == "1.0"):
-            self._refuse(InvalidRequest(f"a request has exactly one Host header, this one has {self._hosts}"))
-        elif path not in self.plain_paths and not _plain(path):
-            self._refuse(InvalidRequest("the request target is not a plain absolute path"))
+        fault = self._fault_in_head(version)
+        if fault is None and path not in self.plain_paths and not _plain(path):
+            fault = InvalidRequest("the request target is not a plain absolute path")
+        if self._upgrade and self.parser.should_upgrade() and not isinstance(fault, HeadersTooLarge):
+            return
+        if fault is not None:
+            self._refuse(fault)
         else:
             self._begin(path, query, version)
 
+    def _fault_in_head(self, version: str) -> GatewayError | None:
+        """One look at every header: sizes, the one host, the one framing."""
+        limits, headers = self.limits, self.headers
+        total = len(self.url)
+        framing: list[tuple[bytes, bytes]] = []
+        if total > limits.header_bytes:
+            return HeadersTooLarge(f"the request target is longer than {limits.header_bytes} bytes")
+        if len(headers) > limits.headers_max:
+            return HeadersTooLarge(f"there are more than {limits.headers_max} headers")
+        for header in headers:
+            name, value = header
+            size = len(name) + len(value)
+            total += size + 4
+            if size > limits.header_bytes:
+                return HeadersTooLarge(f"a header is larger than {limits.header_bytes} bytes")
+            if name in _FRAMING:
+                framing.append(header)
+        if total > limits.headers_bytes:
+            return HeadersTooLarge(f"the head is larger than {limits.headers_bytes} bytes")
+        return self._fault_in_framing(framing, version)
+
+    def _fault_in_framing(self, framing: list[tuple[bytes, bytes]], version: str) -> GatewayError | None:
+        hosts = 0
+        encodings: list[bytes] = []
+        self._upgrade = False
+        for name, value in framing:
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding":
+                encodings.append(value.lower())
+            elif name == b"upgrade":
+                self._upgrade = True
+            elif value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        if encodings and encodings != [b"chunked"]:
+            return InvalidRequest("the only transfer-encoding served is 'chunked', once")
+        if version not in ("1.1", "1.0") or (version == "1.0" and encodings):
+            return InvalidRequest("only HTTP/1.1 is served, and HTTP/1.0 without transfer-encoding")
+        if hosts != 1 and not (hosts == 0 and version == "1.0"):
+            return InvalidRequest(f"a request has exactly one Host header, this one has {hosts}")
+        return None
+
     def _begin(self, path: bytes, query: bytes, version: str) -> None:
-        scope: Any = self.scope
-        scope["method"] = self.parser.get_method().decode("ascii")
-        if version != "1.1":
-            scope["http_version"] = version
-        scope["path"] = path.decode("ascii")
-        scope["raw_path"] = path
-        scope["query_string"] = query
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": {},
+            "method": self.parser.get_method().decode("ascii"),
+            "path": path.decode("ascii"),
+            "raw_path": path,
+            "query_string": query,
+        }
+        self.headers = []  # those of a trailer are not the request's
         cycle = self.cycle = DoorCycle(
             scope=scope,
             transport=self.transport,
@@ -258,9 +299,9 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        cycle.tasks = self.tasks
         task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
