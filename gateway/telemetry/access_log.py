@@ -15,13 +15,14 @@ from gateway.formats.log_line import AttemptLine, LogLine
 _BUFFER_BYTES_MAX = 4 * 1024**2
 _PIPE_BYTES = 4096
 _RETRY_S = 0.05
+GATHER_S = 0.005
 _TEXT_MAX = 200
 _TAGS_MAX = 32
 _OUR_CONCERN = (Fault.PROVIDER, Fault.GATEWAY)
 
 
 class AccessLog:
-    """Collects the lines of one loop tick, then writes them at once; a slow reader costs lines, not time."""
+    """Collects the lines of five milliseconds, then writes them at once; a slow reader costs lines, not time."""
 
     def __init__(self, fd: int, buffer_bytes_max: int = _BUFFER_BYTES_MAX) -> None:
         self._fd = fd
@@ -44,7 +45,7 @@ class AccessLog:
         self._lines.append(line)
         self._bytes += len(line)
         if self._due is None:
-            self._due = asyncio.get_running_loop().call_soon(self._flush)
+            self._due = asyncio.get_running_loop().call_later(GATHER_S, self._flush)
 
     def close(self) -> None:
         """Writes what can be written now; the rest is counted as dropped."""
