@@ -216,7 +216,7 @@ async def test_f4_a_half_open_circuit_lets_exactly_one_of_a_thousand_callers_thr
 
 async def test_f7_nobody_calls_a_cooled_target_before_its_time_and_it_is_used_soon_after() -> None:
     hint = {"form": "retry-after-ms", "seconds": 1.2}
-    rules = [{"when": {"until_s": 0.1}, "fault": {"kind": "status", "status": 429, "hints": [hint]}}]
+    rules = [{"when": {"until_s": 1.0}, "fault": {"kind": "status", "status": 429, "hints": [hint]}}]
     async with standing(a={"rules": rules}, b={}) as house:
         async with asyncio.timeout(10):
             number = 0

@@ -48,12 +48,21 @@ class Since:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._before = (len(gateway_lines(model)), len(provider_requests(model)))
+        self._before = self._settled()
 
     def counts(self) -> tuple[int, int]:
         """Requests that the gateway logged, and those that reached the provider."""
-        time.sleep(0.15)
-        return len(gateway_lines(self._model)) - self._before[0], len(provider_requests(self._model)) - self._before[1]
+        logged, asked = self._settled()
+        return logged - self._before[0], asked - self._before[1]
+
+    def _settled(self) -> tuple[int, int]:
+        """Counted until nothing was added for a while: log lines are gathered before they are written."""
+        found, same = (-1, -1), 0
+        while same < 3:
+            now = (len(gateway_lines(self._model)), len(provider_requests(self._model)))
+            found, same = now, same + 1 if now == found else 0
+            time.sleep(0.05)
+        return found
 
 
 def eventually(true: Callable[[], object], timeout_s: float = 5.0) -> Any:
