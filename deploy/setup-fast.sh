@@ -9,7 +9,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "compiling the hot rooms (about a minute)" >&2
-HATCH_BUILD_HOOK_ENABLE_MYPYC=1 "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work" .
+# In a copy: extensions beside the source would shadow every later change of it.
+mkdir "$work/source"
+cp -r gateway sdk_client agent_runtime pyproject.toml README.md LICENSE CHANGELOG.md constraints.txt "$work/source"
+HATCH_BUILD_HOOK_ENABLE_MYPYC=1 "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work" "$work/source"
 rm -rf "$venv"
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --constraint constraints.txt "$work"/meterway-*.whl
