@@ -76,6 +76,24 @@ class DoorCycle(RequestResponseCycle):
         else:
             raise RuntimeError(f"{message['type']!r} after the response was complete")
 
+    def whole_body(self) -> bytes | None:
+        """The request's body if it has arrived whole, as most have: the short way past `receive`."""
+        if self.more_body or self.disconnected:
+            return None
+        body, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        return body
+
+    def answer(self, status: int, headers: heads.Headers, body: bytes) -> bool:
+        """The whole response at once; False where it has to wait for the client, thus for `send`."""
+        if self.disconnected:
+            return True
+        if self.flow.write_paused or self.response_started:
+            return False
+        self._send_head({"status": status, "headers": headers})
+        self._send_body(body, more=False)
+        return True
+
     async def run_asgi(self, app: Any) -> None:
         """As uvicorn's, less what an application of ours never does."""
         try:

@@ -213,6 +213,10 @@ class Visit:
         encoding = self._head.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise InvalidRequest(f"content-encoding {encoding[:40].decode('latin-1')!r} is not served; send plain JSON")
+        if self._cycle is not None and (whole := self._cycle.whole_body()) is not None:
+            if len(whole) > limit:
+                raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+            return whole
         message = await self._receive()
         body: bytes = message.get("body", b"")
         if message.get("more_body"):
@@ -240,8 +244,7 @@ class Visit:
             raise AssertionError("a whole answer is sent after its exchange")
         headers = [_JSON, (b"content-length", b"%d" % len(reply.body)), *self._account(exchange)]
         headers += heads.cost_header(exchange.trace.cost_nano_usd)
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._send({"type": "http.response.body", "body": reply.body})
+        await self._answer(200, headers, reply.body)
 
     def _account(self, exchange: Exchange) -> heads.Headers:
         """What happened, for the response's head."""
@@ -303,7 +306,12 @@ class Visit:
             headers.append((b"www-authenticate", b"Bearer"))
         elif error.status == 405:
             headers.append((b"allow", b"POST"))
-        await self._send({"type": "http.response.start", "status": failures.status_of(error), "headers": headers})
+        await self._answer(failures.status_of(error), headers, body)
+
+    async def _answer(self, status: int, headers: heads.Headers, body: bytes) -> None:
+        if self._cycle is not None and self._cycle.answer(status, headers, body):
+            return
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
     def _record_refusal(self, key: CallerKey, error: GatewayError) -> None:
