@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.domain.budget import Budget
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import Deployment
 from gateway.domain.failure import Failure
+from gateway.domain.ledger import Entry
 from gateway.domain.quota import Gates, Refusal, Room
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.reply import Reply
@@ -146,3 +148,90 @@ class ProviderDialect(Protocol):
         self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, wall_s: float
     ) -> Failure: ...
     def without_usage(self, raw: bytes) -> bytes: ...
+
+
+@value
+class Want:
+    """Credit wanted on one counter: at least `need`, up to `wish`, out of `limit`, until the wall time `ends_s`."""
+
+    counter: str
+    limit: int
+    need: int
+    wish: int
+    ends_s: float
+
+
+@value
+class Grant:
+    """`amount` of credit; `spent` is what all processes have reported as spent on the counter so far."""
+
+    counter: str
+    amount: int
+    spent: int
+
+
+@value
+class Denied:
+    """The first counter without room for its need: `left` could still be leased, `spent` is gone."""
+
+    counter: str
+    left: int
+    spent: int
+
+
+@value
+class Standing:
+    """What a process says about one counter, in absolute figures, so that saying it twice changes nothing.
+
+    `spent` is all that it has charged since its boot, `credit` what it still holds or has left.
+    """
+
+    counter: str
+    spent: int
+    credit: int
+    limit: int
+    ends_s: float
+
+
+class BankAway(Exception):
+    """The shared store did not answer in time, is down, or is being rebuilt."""
+
+
+class Bank(Protocol):
+    """Lends out credit on counters, so that what all processes together hold and have spent never exceeds a limit.
+
+    Counters of one call belong to one tenant. A counter that the bank does not know begins with nothing spent. Both
+    calls are idempotent under a lost reply: `lease` by `ticket`, `report` by its absolute figures.
+    """
+
+    async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
+        """All or nothing. Raises BankAway."""
+        ...
+
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+        """What all processes have spent, by counter. Raises BankAway."""
+        ...
+
+
+class Journal(Protocol):
+    """Facts about money on this machine's disk, in the order in which they were told; a killed process loses none."""
+
+    def write(self, line: bytes) -> None:
+        """On record when this returns. Raises JournalFull where it cannot be."""
+        ...
+
+
+class Ledger(Protocol):
+    """The books, in SQL. Every method blocks; it is called from threads that no request waits for."""
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """All or none; entries that are there already change nothing."""
+        ...
+
+    def sums(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, int]:
+        """What was charged in a window, in the budget's unit, for each of those that the budget is for."""
+        ...
+
+    def sums_of_worker(self, budget: Budget, starts_s: float, ends_s: float, worker: str) -> dict[str, int]:
+        """The same, of one boot of one process."""
+        ...

@@ -1,0 +1,106 @@
+"""How much: what a budget allows, to whom, in which window, and what a request asks of it."""
+
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from enum import Enum
+
+from gateway.domain.period import Period, Window, window_at
+from gateway.domain.value import value
+
+AMOUNT_MAX = 2**52
+"""Nano-USD or tokens of one window (4.5 million dollars): what a double counts exactly, with a bit to spare."""
+
+
+class Unit(Enum):
+    NANO_USD = "nano_usd"
+    TOKENS = "tokens"
+
+
+class Mode(Enum):
+    """A shadow limit counts and tells, and refuses nothing."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+
+
+class StoreAway(Enum):
+    """What a limit does while the shared store cannot be asked: refuse, go on with what is leased here, or let pass."""
+
+    DENY = "deny"
+    LOCAL = "local"
+    ALLOW = "allow"
+
+
+class WhenShort(Enum):
+    """What happens to a request whose worst case does not fit while a smaller output would."""
+
+    CLAMP = "clamp"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`amount` of `unit` in each window of `period`.
+
+    `per` says who shares it: `tenant`, or each `key`, `user`, `run` (a tree of runs is one), `model` or `tag:NAME` for
+    itself; `of` narrows that to one value. `thresholds` are percentages that are told once a window.
+    """
+
+    id: str
+    tenant: str
+    amount: int
+    unit: Unit
+    period: Period
+    per: str = "tenant"
+    of: str | None = None
+    zone: tzinfo = UTC
+    thresholds: tuple[int, ...] = (50, 80, 95)
+    mode: Mode = Mode.ENFORCE
+    store_away: StoreAway = StoreAway.LOCAL
+    when_short: WhenShort = WhenShort.CLAMP
+
+    def window(self, wall_s: float) -> Window:
+        return window_at(self.period, self.zone, wall_s)
+
+    def counter(self, who: str, window: Window) -> str:
+        """The name of what is counted: one budget, one of those that it is for, one window."""
+        return f"{self.id}|{who}|{window.id}"
+
+
+@value
+class Claim:
+    """What one request asks of one budget: `amount` in the budget's unit, for `who` (a key id, a run, ...)."""
+
+    budget: Budget
+    who: str
+    amount: int
+
+
+@value
+class Shortage:
+    """Why a claim was not granted. `left` could still be held; `spent` of the budget is gone for the window.
+
+    What is neither left nor spent is held by requests that run, and may come back.
+    """
+
+    claim: Claim
+    window: Window
+    left: int
+    spent: int
+    store_away: bool = False
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may fit once requests that run have settled."""
+        return self.claim.budget.amount - self.spent >= self.claim.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A budget's counter went over one of its thresholds."""
+
+    budget: Budget
+    who: str
+    window: Window
+    percent: int
+    spent: int
