@@ -55,9 +55,13 @@ class Health(Enum):
 
 
 class Scope(Enum):
-    """How far a failure reaches: a retry within the scope would meet it again."""
+    """How far a failure reaches: a retry within the scope would meet it again.
+
+    SIZE is every target that is not known to take larger requests.
+    """
 
     REQUEST = "request"
+    SIZE = "size"
     DEPLOYMENT = "deployment"
     CREDENTIAL = "credential"
     MODEL = "model"
@@ -85,6 +89,7 @@ class Rule:
 
 _B, _C, _M, _N, _S = Health.BREAKER, Health.COOLDOWN, Health.MISCONFIGURED, Health.NONE, Health.SLOW
 _DEP, _CRED, _MODEL, _PROV, _REQ = Scope.DEPLOYMENT, Scope.CREDENTIAL, Scope.MODEL, Scope.PROVIDER, Scope.REQUEST
+_SIZE = Scope.SIZE
 _NO, _UNK, _EST = Charge.NOTHING, Charge.UNKNOWN, Charge.ESTIMATE
 
 RULES: dict[FailureKind, Rule] = {
@@ -106,11 +111,11 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.SERVER_ERROR: Rule(1, True, _B, _DEP, _NO),
     FailureKind.OVERLOADED: Rule(0, True, _C, _MODEL, _NO),
     FailureKind.INVALID_REQUEST: Rule(0, False, _N, _REQ, _NO),
-    FailureKind.CONTEXT_LENGTH: Rule(0, False, _N, _REQ, _NO),
+    FailureKind.CONTEXT_LENGTH: Rule(0, True, _N, _SIZE, _NO),
     FailureKind.CONTENT_FILTER: Rule(0, False, _N, _REQ, _NO),
     FailureKind.AUTH: Rule(0, True, _M, _CRED, _NO),
     FailureKind.MODEL_NOT_FOUND: Rule(0, True, _M, _MODEL, _NO),
-    FailureKind.TOO_LARGE: Rule(0, False, _N, _REQ, _NO),
+    FailureKind.TOO_LARGE: Rule(0, True, _N, _SIZE, _NO),
     FailureKind.REDIRECT: Rule(0, True, _B, _DEP, _NO),
     FailureKind.RESPONSE_TOO_LARGE: Rule(0, True, _B, _DEP, _UNK),
     FailureKind.POOL_FULL: Rule(0, True, _N, _PROV, _NO),

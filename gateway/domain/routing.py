@@ -1,10 +1,11 @@
 """The planner: which deployments may answer, in which order, and why the others were dropped."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from gateway.domain.catalog import Capabilities, Deployment, Route, Strategy
+from gateway.domain.failure import Failure, FailureKind, Scope
 from gateway.domain.record import Drop
 from gateway.domain.request import Needs
 from gateway.domain.sticky import rendezvous
@@ -97,6 +98,55 @@ def lacks(has: Capabilities, needs: Needs) -> str | None:
     if has.output_tokens is not None and needs.output_tokens is not None and needs.output_tokens > has.output_tokens:
         return "output_too_small"
     return None
+
+
+def left_after(failure: Failure, failed: Deployment, rest: Iterable[Deployment]) -> list[Deployment]:
+    """Those of the rest of a route that lie beyond the reach of a failure, in the order in which to try them."""
+    left = [other for other in rest if not _meets_again(failure, failed, other)]
+    return _elsewhere_first(failed, left) if failure.kind is FailureKind.OVERLOADED else left
+
+
+def after_setbacks(planned: RoutePlan, setbacks: Iterable[tuple[Failure, Deployment]]) -> RoutePlan:
+    """A fallback model's plan, given what failed on the routes before it."""
+    order = list(planned.order)
+    drops: list[Drop] = []
+    for failure, failed in setbacks:
+        if failure.rule.scope is Scope.SIZE:
+            drops += [Drop(other.id, "not_larger") for other in order if not _larger(other, failed, unknown=True)]
+            order = [other for other in order if _larger(other, failed, unknown=True)]
+        elif failure.kind is FailureKind.OVERLOADED:
+            order = _elsewhere_first(failed, order)
+    return replace(planned, order=tuple(order), drops=(*planned.drops, *drops))
+
+
+def _meets_again(failure: Failure, failed: Deployment, other: Deployment) -> bool:
+    """Whether `other` lies within the reach of what failed."""
+    match failure.rule.scope:
+        case Scope.PROVIDER:
+            return failed.provider.name == other.provider.name
+        case Scope.MODEL:
+            return failed.target == other.target
+        case Scope.CREDENTIAL:
+            return failed.credential.id == other.credential.id
+        case Scope.DEPLOYMENT:
+            return failed.id == other.id
+        case Scope.SIZE:
+            return not _larger(other, failed, unknown=False)
+        case Scope.REQUEST:
+            return True
+
+
+def _larger(other: Deployment, failed: Deployment, *, unknown: bool) -> bool:
+    """Whether a request too large for `failed` may fit `other`; `unknown` is the answer where a size is not known."""
+    if other.target == failed.target:
+        return False
+    has, had = other.capabilities.context_tokens, failed.capabilities.context_tokens
+    return unknown if has is None or had is None else has > had
+
+
+def _elsewhere_first(failed: Deployment, order: list[Deployment]) -> list[Deployment]:
+    """What overloads one model of a provider is likely to weigh on its others."""
+    return sorted(order, key=lambda other: other.provider.name == failed.provider.name)
 
 
 def _ordered(

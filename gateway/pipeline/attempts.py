@@ -6,13 +6,13 @@ import math
 from gateway.domain.answer import error_for, no_target
 from gateway.domain.catalog import Deployment, Route
 from gateway.domain.errors import DeadlineExceeded, GatewayError
-from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Scope, Sent
+from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Health, Sent
 from gateway.domain.quota import OPEN
 from gateway.domain.record import Attempt, Drop
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.retry import Again, Next, Situation, Stop, decide
-from gateway.domain.routing import Conditions, RoutePlan, Session, lacks, plan
+from gateway.domain.routing import Conditions, RoutePlan, Session, after_setbacks, lacks, left_after, plan
 from gateway.domain.value import value
 from gateway.pipeline.admission import Ticket, worst_case_tokens
 from gateway.pipeline.desk import Desk
@@ -23,6 +23,7 @@ from gateway.ports import Evidence, ProviderDialect, UpstreamReply
 
 REPLY_BYTES_MAX = 64 * 1024 * 1024
 ERROR_BYTES_MAX = 256 * 1024
+_BROKEN = (Health.BREAKER, Health.SLOW)
 GRAIN_S = 0.002
 """Timers may wake that much early."""
 
@@ -56,7 +57,7 @@ class AttemptLoop:
         self._trace = trace
         self._session = session
         self._deadline_s = deadline_s
-        self._failed: list[Lease] = []
+        self._failed: list[tuple[Failure, Lease]] = []
         self._last: Failure | None = None
         self._left = 0
 
@@ -67,14 +68,14 @@ class AttemptLoop:
         first: RoutePlan | None = None
         for route in routes:
             planned = self._plan(route)
-            first = first or planned
+            if first is None:
+                first = planned
+            else:
+                planned = after_setbacks(planned, [(failure, lease.deployment) for failure, lease in self._failed])
+            self._trace.drops += planned.drops
             if (served := await self._walk(route, planned)) is not None:
                 return served
-            if (
-                self._last is not None
-                and self._last.kind is not FailureKind.CONTEXT_LENGTH
-                and not self._last.rule.fallback
-            ):
+            if self._last is not None and not self._last.rule.fallback:
                 break
         if first is None:
             raise AssertionError("a request has at least one route")
@@ -84,7 +85,6 @@ class AttemptLoop:
         health = self._desk.health
         conditions = Conditions(health.blocked, health.latency_s, self._desk.clock.dice, self._session, health.calm)
         planned = plan(route, self._request.needs, conditions)
-        self._trace.drops += planned.drops
         if planned.panic:
             self._trace.panic = True
             self._left = min(self._left, 1)
@@ -106,7 +106,7 @@ class AttemptLoop:
             outcome = await self._try(lease, wait_s)
             if isinstance(outcome, Served):
                 return outcome
-            others = [d for d in queue[1:] if not _meets_again(outcome, deployment, d)]
+            others = left_after(outcome, deployment, queue[1:])
             match decide(
                 outcome, self._situation(deployment, tries_here, others=bool(others)), self._desk.clock.dice()
             ):
@@ -165,7 +165,7 @@ class AttemptLoop:
             failure = self._last = error.failure
             self._note(lease.deployment, started_s, wait_s, failure)
             lease.failure(failure, self.evidence())
-            self._failed.append(lease)
+            self._failed.append((failure, lease))
             lease.close(0)
             return failure
         except BaseException:
@@ -175,8 +175,9 @@ class AttemptLoop:
         ended_s = self._note(lease.deployment, started_s, wait_s, None)
         trace.first_token_s = ended_s - self._caller.started_s
         lease.success(ended_s - started_s)
-        for failed in self._failed:
-            failed.proof()
+        for failure, failed in self._failed:
+            if failure.rule.health in _BROKEN:
+                failed.proof()
         return Served(answer, lease)
 
     async def _call(self, deployment: Deployment, started_s: float) -> Reply | Relay:
@@ -255,21 +256,6 @@ class AttemptLoop:
         fitting = [d for route in routes for d in route.deployments if lacks(d.capabilities, needs) is None]
         blocks = [block for deployment in fitting if (block := health.blocked(deployment)) is not None]
         return min((max(0.0, block.until_s - now_s) for block in blocks), default=None)
-
-
-def _meets_again(failure: Failure, failed: Deployment, other: Deployment) -> bool:
-    """Whether `other` lies within the reach of what failed."""
-    match failure.rule.scope:
-        case Scope.PROVIDER:
-            return failed.provider.name == other.provider.name
-        case Scope.MODEL:
-            return failed.target == other.target
-        case Scope.CREDENTIAL:
-            return failed.credential.id == other.credential.id
-        case Scope.DEPLOYMENT:
-            return failed.id == other.id
-        case Scope.REQUEST:
-            return True
 
 
 def deadline_of(caller: Caller, route: Route) -> float:

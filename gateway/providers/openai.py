@@ -183,6 +183,8 @@ def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: byte
         kind = FailureKind.INVALID_REQUEST if 400 <= status < 500 else FailureKind.SERVER_ERROR
     if kind is FailureKind.SERVER_ERROR and status == 503 and b"capacity" in body:
         kind = FailureKind.OVERLOADED
+    elif kind is FailureKind.INVALID_REQUEST and status == 413:
+        kind = FailureKind.TOO_LARGE
     hint_s = None
     if kind in (FailureKind.THROTTLED, FailureKind.OVERLOADED, FailureKind.SERVER_ERROR, FailureKind.QUOTA_GONE):
         hint_s = wait_hint_s(_texts(headers), body, wall_s)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.catalog import Capabilities, Deployment, Price, Strategy
+from gateway.domain.failure import Failure, FailureKind
 from gateway.domain.request import Needs
-from gateway.domain.routing import Block, Conditions, Session, lacks, plan
+from gateway.domain.routing import Block, Conditions, RoutePlan, Session, after_setbacks, lacks, left_after, plan
 from gateway.domain.sticky import rendezvous, session_key
 from tests.domain.values import deployment, route
 
@@ -123,3 +124,62 @@ def test_every_target_is_either_in_the_order_or_dropped_with_a_reason(states: li
     assert {d.id for d in planned.order} | dropped == {d.id for d in targets}
     assert planned.panic == ("ok" not in states and "open" in states)
     assert len(set(planned.order)) == len(planned.order)
+
+
+SIZES = st.none() | st.integers(1, 4).map(lambda size: size * 8_000)
+TOO_BIG = [FailureKind.CONTEXT_LENGTH, FailureKind.TOO_LARGE]
+
+
+def sized(name: str, tokens: int | None) -> Deployment:
+    return deployment(name, capabilities=Capabilities(context_tokens=tokens))
+
+
+@given(st.sampled_from(TOO_BIG), SIZES, st.lists(SIZES, max_size=6))
+def test_u22_and_u27_of_a_route_only_what_is_known_to_be_larger_is_left_in_its_order(
+    kind: FailureKind, had: int | None, sizes: list[int | None]
+) -> None:
+    rest = [sized(f"p{number}", size) for number, size in enumerate(sizes)]
+    left = left_after(Failure(kind, "m"), sized("failed", had), rest)
+    sure = [d for d, has in zip(rest, sizes, strict=True) if has is not None and had is not None and has > had]
+    assert left == sure
+
+
+@given(st.lists(st.tuples(st.sampled_from(TOO_BIG), SIZES), min_size=1, max_size=3), st.lists(SIZES, max_size=6))
+def test_u22_and_u27_of_a_fallback_model_only_what_is_known_to_be_no_larger_is_dropped(
+    setbacks: list[tuple[FailureKind, int | None]], sizes: list[int | None]
+) -> None:
+    order = tuple(sized(f"p{number}", size) for number, size in enumerate(sizes))
+    failed = [(Failure(kind, "m"), sized(f"f{number}", had)) for number, (kind, had) in enumerate(setbacks)]
+    planned = after_setbacks(RoutePlan(order), failed)
+    largest = max((had for _, had in setbacks if had is not None), default=0)
+    kept = tuple(d for d, has in zip(order, sizes, strict=True) if has is None or has > largest)
+    assert planned.order == kept
+    assert [drop.deployment for drop in planned.drops] == [d.id for d in order if d not in kept]
+    assert {drop.reason for drop in planned.drops} <= {"not_larger"}
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("mn"), st.integers(0, 1)), max_size=8, unique=True))
+def test_u20_after_overload_the_other_providers_come_first_and_the_order_stays(
+    rest: list[tuple[str, str, int]],
+) -> None:
+    failed = deployment("a", model="m")
+    left = left_after(
+        Failure(FailureKind.OVERLOADED, "m"), failed, [deployment(name, model=m, key=key) for name, m, key in rest]
+    )
+    elsewhere = [f"{name}/{m}#{key}" for name, m, key in rest if name != "a"]
+    here = [f"{name}/{m}#{key}" for name, m, key in rest if name == "a" and m != "m"]
+    assert [d.id for d in left] == elsewhere + here
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=6))
+def test_u20_a_fallback_models_plan_loses_nothing_to_an_overload(names: list[str]) -> None:
+    order = tuple(deployment(name, model="n", key=key) for key, name in enumerate(names))
+    planned = after_setbacks(RoutePlan(order), [(Failure(FailureKind.OVERLOADED, "m"), deployment("a"))])
+    assert planned.order == tuple(sorted(order, key=lambda d: d.provider.name == "a"))
+    assert planned.drops == ()
+
+
+@pytest.mark.parametrize("kind", [k for k in FailureKind if k not in (*TOO_BIG, FailureKind.OVERLOADED)])
+def test_no_other_setback_changes_a_fallback_models_plan(kind: FailureKind) -> None:
+    planned = RoutePlan((A, B, C))
+    assert after_setbacks(planned, [(Failure(kind, "m"), A)]).order == (A, B, C)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.rows.house import CALLERS, TOUCHY, Document, standing
+from gateway.domain.breaker import TripRule
+from tests.rows.house import CALLERS, TOUCHY, Document, House, standing
 
 STREAMED = pytest.mark.parametrize("stream", [False, True])
 
@@ -92,14 +93,77 @@ async def test_u22_a_context_that_is_too_long_is_not_taken_to_a_like_target() ->
         assert (house.calls("a"), house.calls("b"), house.health("a")) == (1, 0, "well")
 
 
-async def test_u22_a_context_that_is_too_long_goes_to_the_configured_larger_model() -> None:
-    async with standing(["a"], a=status(400, code="context_length_exceeded"), b={}) as house:
-        url = f"{house.sims['b'].base}/v1"
-        house.document["providers"]["b"] = {"kind": "openai", "base_url": url, "keys": ["env:KEY_B"]}
-        house.document["models"]["large"] = {"targets": [{"provider": "b", "model": "gpt"}]}
-        house.document["models"]["m"]["fallback_models"] = ["large"]
-        house.reload()
-        house.moved(await house.ask(), "context_length")
+TOO_LONG = status(400, code="context_length_exceeded")
+
+
+def add_fallback(house: House, provider: str, context_tokens: int | None, model: str = "gpt") -> None:
+    """One more fallback model of `m`, with one target."""
+    models, name = house.document["models"], f"fallback-{len(house.document['models'])}"
+    url = f"{house.sims[provider].base}/v1"
+    own = {"kind": "openai", "base_url": url, "keys": [f"env:KEY_{provider.upper()}"]}
+    house.document["providers"].setdefault(provider, own)
+    models[name] = {"targets": [{"provider": provider, "model": model, "context_tokens": context_tokens}]}
+    models["m"].setdefault("fallback_models", []).append(name)
+    house.reload()
+
+
+@STREAMED
+@pytest.mark.parametrize(("has", "had"), [(None, None), (64_000, None), (None, 8_000), (64_000, 8_000)])
+async def test_u22_a_context_that_is_too_long_goes_to_the_configured_larger_model(
+    has: int | None, had: int | None, stream: bool
+) -> None:
+    """A fallback model whose size nobody has told is taken for the larger one: why else is it there."""
+    async with standing(["a"], targets={"a": {"context_tokens": had}}, a=TOO_LONG, b={}) as house:
+        add_fallback(house, "b", has)
+        house.moved(await house.ask(stream=stream), "context_length")
+        assert house.health("a") == "well"
+
+
+async def test_u22_of_the_same_route_only_targets_known_to_be_larger_are_tried() -> None:
+    sizes = {"a": 8_000, "b": 8_000, "c": None, "d": 4_000, "e": 32_000}
+    targets = {name: {"context_tokens": size} for name, size in sizes.items()}
+    async with standing(trip_rule=TOUCHY, targets=targets, a=TOO_LONG, b={}, c={}, d={}, e={}) as house:
+        house.moved(await house.ask(), "context_length", by="e")
+        assert [house.calls(name) for name in "abcde"] == [1, 0, 0, 0, 1]
+        assert house.health("a") == "well"
+
+
+async def test_u22_the_400_is_told_as_it_is_when_every_larger_target_finds_it_too_long_as_well() -> None:
+    targets = {"a": {"context_tokens": 8_000}, "b": {"context_tokens": 32_000}, "c": {"context_tokens": 16_000}}
+    async with standing(trip_rule=TOUCHY, targets=targets, a=TOO_LONG, b=TOO_LONG, c={}) as house:
+        house.refused(await house.ask(), 400, "context_length_exceeded", "caller", attempts=2)
+        assert ([house.calls(name) for name in "abc"], house.failures) == ([1, 1, 0], ["context_length"] * 2)
+
+
+async def test_u22_a_fallback_model_known_to_be_no_larger_is_left_out_and_on_record() -> None:
+    async with standing(["a"], targets={"a": {"context_tokens": 8_000}}, a=TOO_LONG, b={}, c={}) as house:
+        add_fallback(house, "b", 8_000)
+        house.refused(await house.ask(), 400, "context_length_exceeded", "caller")
+        assert [(drop.deployment, drop.reason) for drop in house.record.drops] == [("b/gpt#0", "not_larger")]
+        add_fallback(house, "c", 9_000)
+        house.moved(await house.ask(), "context_length", by="c")
+        assert house.calls("b") == 0
+
+
+async def test_u22_the_same_model_at_the_same_provider_is_no_larger_for_being_a_fallback() -> None:
+    async with standing(a=TOO_LONG) as house:
+        add_fallback(house, "a", None)
+        house.refused(await house.ask(), 400, "context_length_exceeded", "caller")
+        assert house.calls("a") == 1
+
+
+async def test_u22_requests_that_were_too_long_prove_nothing_against_a_target() -> None:
+    """They work elsewhere, but that is no sign that the target is broken."""
+    rule = TripRule(volume=4, callers=2, bodies=3)
+    rules = [{"when": {"says": "poison"}, **status(500)["otherwise"]}]
+    targets = {"a": {"context_tokens": 8_000}, "b": {"context_tokens": 16_000}}
+    async with standing(
+        trip_rule=rule, targets=targets, route={"attempts": 2}, a={"rules": rules, **TOO_LONG}, b={"rules": rules}
+    ) as house:
+        for number in range(3):
+            house.moved(await house.ask(f"long {number}"), "context_length")
+        for _ in range(6):
+            assert (await house.ask("poison")).status == 502
         assert house.health("a") == "well"
 
 
@@ -191,6 +255,27 @@ async def test_u27_a_request_that_is_too_large_there_is_told_so() -> None:
     async with standing(trip_rule=TOUCHY, a=status(413), b={}) as house:
         house.refused(await house.ask(), 413, "request_too_large", "caller")
         assert (house.calls("a"), house.calls("b"), house.health("a")) == (1, 0, "well")
+
+
+async def test_u27_a_request_that_is_too_large_there_goes_to_a_target_known_to_be_larger() -> None:
+    targets = {"a": {"context_tokens": 8_000}, "b": {"context_tokens": 8_000}, "c": {"context_tokens": 9_000}}
+    async with standing(trip_rule=TOUCHY, targets=targets, a=status(413), b={}, c={}) as house:
+        house.moved(await house.ask(), "too_large", by="c")
+        assert (house.calls("a"), house.calls("b"), house.health("a")) == (1, 0, "well")
+
+
+@pytest.mark.parametrize(("has", "moves"), [(None, True), (64_000, True), (8_000, False), (4_000, False)])
+async def test_u27_a_request_that_is_too_large_there_goes_to_a_fallback_model_unless_it_is_no_larger(
+    has: int | None, moves: bool
+) -> None:
+    async with standing(["a"], targets={"a": {"context_tokens": 8_000}}, a=status(413), b={}) as house:
+        add_fallback(house, "b", has)
+        seen = await house.ask()
+        if moves:
+            house.moved(seen, "too_large")
+        else:
+            house.refused(seen, 413, "request_too_large", "caller")
+        assert house.calls("b") == (1 if moves else 0)
 
 
 @pytest.mark.parametrize("number", [301, 302, 303, 307, 308])

@@ -183,6 +183,35 @@ async def test_u20_overload_cools_the_model_with_all_keys_and_falls_over_to_anot
         assert 2.4 < house.line("a").pause_left_s <= 5
 
 
+async def test_u20_after_overload_another_provider_comes_before_another_model_of_the_same() -> None:
+    """Among the rest the order stays: b before c, then a's other models."""
+    overloaded = {"otherwise": {"fault": {"kind": "status", "status": 529}}}
+    failing = {"otherwise": {"fault": {"kind": "status", "status": 500}}}
+    rules = {"rules": [{"when": {"model": "gpt"}, **overloaded["otherwise"]}]}
+    async with standing(route={"attempts": 4}, a=rules, b=failing, c=failing) as house:
+        rows = house.document["models"]["m"]["targets"]
+        rows[1]["priority"], rows[2]["priority"] = 3, 4
+        rows.append({"provider": "a", "model": "gpt-mini", "priority": 2})
+        house.reload()
+        seen = await house.ask()
+        assert (seen.status, seen.headers["x-gateway-target"]) == (200, "a/gpt-mini")
+        tried = [attempt.deployment for attempt in house.record.attempts]
+        assert tried == ["a/gpt#0", "b/gpt#0", "c/gpt#0", "a/gpt-mini#0"]
+
+
+async def test_u20_after_overload_a_fallback_model_is_asked_of_another_provider_first() -> None:
+    overloaded = {"otherwise": {"fault": {"kind": "status", "status": 529}}}
+    rules = {"rules": [{"when": {"model": "gpt"}, **overloaded["otherwise"]}]}
+    async with standing(a=rules, b={}) as house:
+        rows = house.document["models"]["m"]["targets"]
+        other = {"provider": "b", "model": "gpt-mini", "priority": 2}
+        house.document["models"]["mini"] = {"targets": [{"provider": "a", "model": "gpt-mini", "priority": 1}, other]}
+        house.document["models"]["m"] |= {"targets": rows[:1], "fallback_models": ["mini"]}
+        house.reload()
+        seen = await house.ask()
+        assert (seen.status, seen.headers["x-gateway-target"], seen.attempts) == (200, "b/gpt-mini", 2)
+
+
 @pytest.mark.parametrize("said", OVERLOADED)
 async def test_u20_overload_is_told_with_a_time_to_come_again(said: Document) -> None:
     async with standing(trip_rule=TOUCHY, a={"otherwise": {"fault": {"kind": "status", **said}}}) as house:
