@@ -74,6 +74,7 @@ class ExchangeRecord:
     parent_run_id: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     finish_reasons: tuple[str, ...] = ()
+    overrun: bool = False
 
     @property
     def served_by(self) -> Attempt | None:

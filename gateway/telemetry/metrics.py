@@ -14,6 +14,7 @@ from gateway.telemetry.names import (
     Instrument,
     Kind,
 )
+from gateway.telemetry.security import SecurityEvents
 from gateway.telemetry.series import Series, SeriesFinder, fault_of, model_of, outcome_of
 
 Source = Callable[[], Mapping[Labels, Number]]
@@ -35,6 +36,7 @@ class Metrics:
             else:
                 self._numbers[instrument] = NumberCells(instrument, series_max)
         self._finder = SeriesFinder(self._numbers, self._histograms)
+        self._security = SecurityEvents(self._numbers[names.SECURITY])
         self._known: dict[tuple[object, ...], Series] = {}
 
     @property
@@ -70,17 +72,17 @@ class Metrics:
             _count(record, series)
             model = series.model
             if len(attempts) > 1:
-                self._count_earlier(attempts, model)
+                self._count_earlier(record, model)
             usage = record.usage
             if usage.cached_input or usage.reasoning:
                 self._count_parts(record, model, attempts[-1])
         else:
             model = self._count_refused(record)
-        if record.error_code is not None and record.committed:
-            self.count(names.ABORTS, (model, record.error_code))
+        if record.error_code is not None:
+            self._count_failed(record, record.error_code, model)
         if record.sticky != "none":
             self.count(names.STICKY, (model, record.sticky))
-        if record.drops or record.retries_denied or record.panic or record.client_gone:
+        if record.drops or record.retries_denied or record.panic or record.client_gone or record.overrun:
             self._count_rare(record, model)
 
     def _series(self, record: ExchangeRecord, last: Attempt) -> Series:
@@ -116,10 +118,11 @@ class Metrics:
         self._histograms[names.OVERHEAD].add((record.operation,), record.overhead_s)
         return model
 
-    def _count_earlier(self, attempts: tuple[Attempt, ...], model: str) -> None:
+    def _count_earlier(self, record: ExchangeRecord, model: str) -> None:
         before: Attempt | None = None
-        for attempt in attempts:
+        for attempt in record.attempts:
             if before is not None:
+                self._security.observe(before, record.started_at_s + record.duration_s)
                 self.count(names.ATTEMPTS, (before.provider, before.deployment, before.failure or ""))
                 if attempt.deployment != before.deployment:
                     self.count(names.FAILOVERS, (model, before.deployment, attempt.deployment))
@@ -139,6 +142,16 @@ class Metrics:
                 if latest:
                     self.count(instrument, (record.operation, last.provider, last.model, "unknown"), tokens)
 
+    def _count_failed(self, record: ExchangeRecord, code: str, model: str) -> None:
+        if record.committed:
+            self.count(names.ABORTS, (model, code))
+        self._watch_last(record)
+
+    def _watch_last(self, record: ExchangeRecord) -> None:
+        """The last attempt of a request that was not answered; those before it are told with the retries."""
+        if record.attempts:
+            self._security.observe(record.attempts[-1], record.started_at_s + record.duration_s)
+
     def _count_rare(self, record: ExchangeRecord, model: str) -> None:
         for drop in record.drops:
             self.count(names.DROPPED, (drop.deployment, drop.reason))
@@ -148,6 +161,11 @@ class Metrics:
             self.count(names.PANICS, (model,))
         if record.client_gone:
             self.count(names.GONE, (model, "streaming" if record.committed else "waiting"))
+            if record.error_code is None:
+                self._watch_last(record)
+        if record.overrun:
+            provider = record.attempts[-1].provider if record.attempts else ""
+            self.count(names.OVERRUNS, (record.tenant, model, provider))
 
 
 def _count(record: ExchangeRecord, series: Series) -> None:

@@ -149,6 +149,10 @@ TOKENS_USED = _counter(
 )
 COST = _counter("gateway.cost.usd", "{USD}", "What providers charge.", "tenant", "model", "provider", scale=1e-9)
 UNPRICED = _counter("gateway.unpriced", "{request}", "Requests whose cost is not known.", "model", "provider")
+OVERRUNS = _counter(
+    "gateway.overruns", "{request}", "Requests that used more than was reserved.", "tenant", "model", "provider"
+)
+SECURITY = _counter("gateway.security.events", "{event}", "Redirects and TLS faults of a provider.", "provider", "kind")
 RECORDS_FAILED = _counter("gateway.records.failed", "{record}", "Records that a sink could not take.", "sink")
 LOG_DROPPED = _pulled("gateway.log.dropped", Kind.COUNTER, "{line}", "Access log lines not written.")
 BREAKER_STATE = _pulled("gateway.breaker.state", Kind.GAUGE, "", "0 closed, 1 half-open, 2 open.", "deployment")
@@ -190,6 +194,8 @@ GATEWAY = (
     TOKENS_USED,
     COST,
     UNPRICED,
+    OVERRUNS,
+    SECURITY,
     RECORDS_FAILED,
     LOG_DROPPED,
     LOOP_BLOCKS,

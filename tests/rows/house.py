@@ -146,6 +146,12 @@ class House:
         assert self.failures == [failure, None]
         assert (self.record.provenance.value, self.record.error_code) == ("exact", None)
 
+    async def metric(self, name: str) -> dict[str, float]:
+        """The samples of one counter as Prometheus gets them, by their labels as written there."""
+        lines = (await self.gateway.told.prometheus()).decode().splitlines()
+        found = [line[len(name) :].rpartition(" ") for line in lines if line.startswith(name + "{")]
+        return {labels: float(value) for labels, _, value in found}
+
     def reload(self) -> None:
         self.gateway.reload()
 

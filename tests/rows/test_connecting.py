@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from gateway.sim.server import Simulator
-from tests.rows.house import TOUCHY, standing
+from tests.rows.house import SECRET, TOUCHY, standing
 
 NOWHERE = "http://nonexistent.invalid:9/v1"
 
@@ -169,6 +169,24 @@ async def test_u4_a_bad_certificate_is_told_as_a_tls_error(authority: trustme.CA
     ):
         house.canaries.append(b"provider.test")
         house.refused(await house.ask(), 502, "upstream_tls_error")
+
+
+@pytest.mark.parametrize("fault", ["self-signed", "expired", "wrong name"])
+async def test_u4_a_bad_certificate_is_a_security_event_said_once_a_minute(
+    authority: trustme.CA, ca_file: str, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    providers = {"dead": {"ca_file": ca_file}}
+    async with (
+        secured(authority, fault) as url,
+        standing(urls={"dead": url}, providers=providers, resolver=Lookups()) as house,
+    ):
+        for ahead_s in (0.0, 30.0, 70.0):
+            house.clock.ahead_s = ahead_s
+            house.refused(await house.ask(), 502, "upstream_tls_error")
+        assert await house.metric("gateway_security_events_total") == {'{kind="tls",provider="dead"}': 3}
+        said = [record for record in caplog.records if record.name == "meterway.security"]
+        assert [record.levelname for record in said] == ["WARNING"] * 2
+        assert all("provider 'dead'" in record.message and SECRET not in record.message for record in said)
 
 
 async def test_u4_a_good_certificate_is_accepted(authority: trustme.CA, ca_file: str) -> None:

@@ -287,6 +287,20 @@ async def test_u28_a_redirect_is_never_followed(number: int) -> None:
         assert (house.health("a"), house.calls("sink"), house.sims["sink"].connections_total) == ("open", 0, 0)
 
 
+async def test_u28_a_redirect_is_a_security_event_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    redirect = {"otherwise": {"fault": {"kind": "redirect"}}}
+    async with standing(a=redirect, b=redirect, c={}) as house:
+        for ahead_s in (0.0, 30.0, 70.0):
+            house.clock.ahead_s = ahead_s
+            assert (await house.ask()).attempts == 3
+        counted = await house.metric("gateway_security_events_total")
+        assert counted == {'{kind="redirect",provider="a"}': 3, '{kind="redirect",provider="b"}': 3}
+        said = [record for record in caplog.records if record.name == "meterway.security"]
+        assert [record.levelname for record in said] == ["WARNING"] * 4
+        assert ["provider 'a'" in record.message for record in said] == [True, False, True, False]
+        assert all("169.254" not in record.message and "127.0.0.1" not in record.message for record in said)
+
+
 async def test_u28_a_redirect_is_told_as_invalid() -> None:
     async with standing(a={"otherwise": {"fault": {"kind": "redirect"}}}) as house:
         house.canaries.append(b"169.254")

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from gateway.sim.server import Simulator
 from tests.rows.house import CALLERS, SECRET, standing
 from tests.rows.talk import request, talk
 
+LABELS = '{model="m",provider="a",tenant="first"}'
 STREAMED = pytest.mark.parametrize("stream", [False, True])
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +57,16 @@ async def test_u30_absurd_usage_is_bounded() -> None:
         await house.ask()
         usage = house.record.usage
         assert 0 <= usage.total <= 2 * (1 << 40)
+
+
+async def test_u30_a_request_on_record_as_an_overrun_is_counted() -> None:
+    """The record of a real request, marked as settlement marks it when the usage was above what was reserved."""
+    script = {"otherwise": {"answer": {"usage": "always", "input_tokens": 90_000}}}
+    async with standing(a=script) as house:
+        await house.ask(max_tokens=1)
+        before = (await house.metric("gateway_overruns_total")).get(LABELS, 0)
+        house.gateway.told.recorder.record(replace(house.record, overrun=True))
+        assert await house.metric("gateway_overruns_total") == {LABELS: before + 1}
 
 
 async def test_u31_a_model_without_a_price_is_served_and_recorded_as_unpriced() -> None:
