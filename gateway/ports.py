@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.domain.budget import Budget
+from gateway.domain.budget import Budget, Claim, Shortage
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import Deployment
 from gateway.domain.failure import Failure
+from gateway.domain.hold import HoldState
 from gateway.domain.ledger import Entry
 from gateway.domain.quota import Gates, Refusal, Room
 from gateway.domain.record import ExchangeRecord
@@ -16,6 +17,7 @@ from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
 from gateway.domain.value import value
+from gateway.formats.journal import Beat, Closed, Opened
 
 
 class Clock(Protocol):
@@ -213,11 +215,41 @@ class Bank(Protocol):
         ...
 
 
+class Hold(Protocol):
+    """Credit that one request holds on its budgets, given back or charged exactly once."""
+
+    @property
+    def state(self) -> HoldState: ...
+    def dispatch(self) -> None:
+        """From now on it is not void: a provider may have the request."""
+        ...
+
+    def settle(self, cost_nano_usd: int, tokens: int) -> bool:
+        """Charges what it came to and gives the rest back; whether that was more than was held."""
+        ...
+
+    def void(self) -> None:
+        """Nothing was sent: all of it comes back."""
+        ...
+
+
+class Accounts(Protocol):
+    """The budgets' counters as this process sees them."""
+
+    async def hold(self, tenant: str, claims: Sequence[Claim]) -> Hold | Shortage:
+        """All claims at once, or none of them."""
+        ...
+
+    def left(self, budget: Budget, who: str) -> int:
+        """What is left of the current window, held amounts taken off."""
+        ...
+
+
 class Journal(Protocol):
     """Facts about money on this machine's disk, in the order in which they were told; a killed process loses none."""
 
-    def write(self, line: bytes) -> None:
-        """On record when this returns. Raises JournalFull where it cannot be."""
+    def write(self, fact: Opened | Beat | Closed) -> None:
+        """On record when this returns. Raises JournalFailed where it cannot be."""
         ...
 
 

@@ -1,10 +1,10 @@
 """The ledger: append-only entries, one for each fact about money, from which every counter can be rebuilt."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from gateway.domain.record import Provenance
 from gateway.domain.reply import NO_USAGE, Usage
+from gateway.domain.value import value
 
 
 class EntryKind(Enum):
@@ -18,7 +18,7 @@ class EntryKind(Enum):
     ADJUST = "adjust"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """One line of the ledger. `attempt_id` and `kind` are unique together: writing an entry again changes nothing.
 

@@ -1,0 +1,305 @@
+"""What this process may still spend: budget counters with credit from the bank, and the holds of running requests."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
+from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
+from gateway.domain.period import Window
+from gateway.ports import Bank, BankAway, Clock, Denied, Standing, Want
+
+CHUNK_PERCENT = 1
+CHUNK_NANO_USD_MAX = 1_000_000_000
+NARROW_PERCENT = 5
+"""Below this part of a budget, credit is leased request by request."""
+
+LEASES_MAX = 4
+IDLE_S = 600.0
+SWEEP_S = 30.0
+RUN_KEPT_S = 7 * 86_400.0
+"""A run's lifetime budget is forgotten that long after its last request."""
+
+
+class Account:
+    """One counter. Its credit is leased and free, `held` is with requests that run, `spent` is what this boot charged.
+
+    Invariant (I2): credit + held + spent is what the bank has granted and was not given back; only a charge beyond its
+    hold makes the credit negative.
+    """
+
+    __slots__ = ("budget", "credit", "held", "marks", "name", "others", "reported", "spent", "used_s", "who", "window")
+
+    def __init__(self, budget: Budget, who: str, window: Window) -> None:
+        self.budget = budget
+        self.who = who
+        self.window = window
+        self.name = budget.counter(who, window)
+        self.credit = 0
+        self.held = 0
+        self.spent = 0
+        self.others = 0
+        self.reported = 0
+        self.marks = 0
+        self.used_s = 0.0
+
+    @property
+    def total(self) -> int:
+        """Spent by all processes, as far as is known here."""
+        return self.others + self.spent
+
+    def wish(self, need: int) -> int:
+        """A chunk of what is left: large enough to save calls, small enough not to be missed elsewhere."""
+        left = self.budget.amount - self.total
+        if left * 100 < self.budget.amount * NARROW_PERCENT:
+            return need
+        chunk = left * CHUNK_PERCENT // 100
+        if self.budget.unit is Unit.NANO_USD:
+            chunk = min(chunk, CHUNK_NANO_USD_MAX)
+        return max(need, chunk)
+
+    @property
+    def ends_s(self) -> float:
+        ends_s = self.window.ends_s
+        return min(ends_s, self.used_s + RUN_KEPT_S) if self.budget.per == "run" else ends_s
+
+    def counts_as(self, budget: Budget) -> bool:
+        """Whether a budget that was changed still counts the same thing in the same window."""
+        mine = self.budget
+        return (mine.period, mine.zone, mine.unit) == (budget.period, budget.zone, budget.unit)
+
+    def standing(self) -> Standing:
+        return Standing(self.name, self.spent, max(0, self.credit) + self.held, self.budget.amount, self.ends_s)
+
+
+class AccountHold:
+    """Implements ports.Hold over the accounts of one request."""
+
+    __slots__ = ("_books", "_parts", "state")
+
+    def __init__(self, books: "CreditAccounts", parts: list[tuple[Account, int]]) -> None:
+        self._books = books
+        self._parts = parts
+        self.state = HoldState.HELD
+
+    def dispatch(self) -> None:
+        self._move(HoldEvent.DISPATCH)
+
+    def settle(self, cost_nano_usd: int, tokens: int) -> bool:
+        self._move(HoldEvent.SETTLE)
+        overrun = False
+        for account, amount in self._parts:
+            charge = cost_nano_usd if account.budget.unit is Unit.NANO_USD else tokens
+            overrun = overrun or charge > amount
+            account.held -= amount
+            account.credit += amount - charge
+            account.spent += charge
+            self._books.charged(account)
+        return overrun
+
+    def void(self) -> None:
+        self._move(HoldEvent.VOID)
+        for account, amount in self._parts:
+            account.held -= amount
+            account.credit += amount
+            self._books.touched(account)
+
+    def _move(self, event: HoldEvent) -> None:
+        self.state = TRANSITIONS[self.state][event]
+
+
+class CreditAccounts:
+    """Implements ports.Accounts. A request waits for the bank only when the credit here does not cover it.
+
+    `told` hears of each threshold once; `boot` makes the tickets of this process unique.
+    """
+
+    def __init__(self, clock: Clock, bank: Bank, told: Callable[[Crossing], None], boot: str) -> None:
+        self._clock = clock
+        self._bank = bank
+        self._told = told
+        self._boot = boot
+        self._serial = count(1)
+        self._accounts: dict[tuple[str, str], Account] = {}
+        self._past: set[Account] = set()
+        self._dirty: set[Account] = set()
+        self._swept_s = 0.0
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._away = False
+
+    async def hold(self, tenant: str, claims: Sequence[Claim]) -> AccountHold | Shortage:
+        parts = self._parts(claims)
+        if not self._covered(parts, claims) or (self._away and _denies(parts)):
+            short = await self._borrow(tenant, claims)
+            if short is not None:
+                return short
+            parts = self._parts(claims)
+        for account, amount in parts:
+            account.credit -= amount
+            account.held += amount
+        return AccountHold(self, parts)
+
+    def left(self, budget: Budget, who: str) -> int:
+        account = self._account(budget, who, self._clock.wall_s())
+        return max(0, budget.amount - account.total - account.held)
+
+    def touched(self, account: Account) -> None:
+        """Its standing is no longer what the bank was told."""
+        self._dirty.add(account)
+
+    def charged(self, account: Account) -> None:
+        """Tells of thresholds that the account has crossed, each once."""
+        self._dirty.add(account)
+        budget = account.budget
+        marks = budget.thresholds
+        while account.marks < len(marks) and account.total * 100 >= marks[account.marks] * budget.amount:
+            percent = marks[account.marks]
+            account.marks += 1
+            self._told(Crossing(budget, account.who, account.window, percent, account.total))
+
+    async def tend(self) -> None:
+        """Reports what was spent, gives idle credit back and forgets what has ended. Raises BankAway."""
+        self._sweep(self._clock.wall_s())
+        by_tenant: dict[str, list[Account]] = {}
+        for account in self._dirty:
+            by_tenant.setdefault(account.budget.tenant, []).append(account)
+        for tenant, accounts in by_tenant.items():
+            async with self._lock(tenant):
+                await self._report(tenant, accounts)
+        self._past = {account for account in self._past if account.held}
+        self._locks = {tenant: lock for tenant, lock in self._locks.items() if lock.locked()}
+
+    def _sweep(self, now_s: float) -> None:
+        """Puts aside the accounts whose window has ended, and those that nobody uses."""
+        if abs(now_s - self._swept_s) < SWEEP_S:
+            return
+        self._swept_s = now_s
+        for account in list(self._accounts.values()):
+            if account.window.ends_s <= now_s or (not account.held and now_s - account.used_s > IDLE_S):
+                self._put_aside(account)
+
+    def _put_aside(self, account: Account) -> None:
+        del self._accounts[account.budget.id, account.who]
+        self._past.add(account)
+        self._dirty.add(account)
+
+    def _parts(self, claims: Sequence[Claim]) -> list[tuple[Account, int]]:
+        now_s = self._clock.wall_s()
+        return [(self._account(claim.budget, claim.who, now_s), claim.amount) for claim in claims]
+
+    def _account(self, budget: Budget, who: str, now_s: float) -> Account:
+        key = (budget.id, who)
+        account = self._accounts.get(key)
+        if account is not None and (now_s >= account.window.ends_s or not account.counts_as(budget)):
+            self._put_aside(account)
+            account = None
+        if account is None:
+            account = self._accounts[key] = Account(budget, who, budget.window(now_s))
+        account.used_s = now_s
+        return account
+
+    def _covered(self, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> bool:
+        """Whether the credit here is enough, under the budgets as they are now. Shadow budgets may go into debt."""
+        for (account, amount), claim in zip(parts, claims, strict=True):
+            if account.budget is not claim.budget:
+                if account.budget.amount != claim.budget.amount:
+                    return False
+                account.budget = claim.budget
+            if account.credit < amount and claim.budget.mode is Mode.ENFORCE:
+                return False
+        return True
+
+    async def _borrow(self, tenant: str, claims: Sequence[Claim]) -> Shortage | None:
+        """None once the credit covers the claims; one borrower at a time for each tenant."""
+        async with self._lock(tenant):
+            parts = self._parts(claims)
+            for _ in range(LEASES_MAX):
+                try:
+                    await self._recall(tenant, parts, claims)
+                    if not self._away and self._covered(parts, claims):
+                        return None
+                    denied = await self._lease(tenant, parts, claims)
+                    self._away = False
+                except BankAway:
+                    self._away = True
+                    return self._without_bank(parts, claims)
+                if denied is not None:
+                    return denied
+            return None if self._covered(parts, claims) else _shortage(parts, claims)
+
+    async def _recall(self, tenant: str, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> None:
+        """A budget was changed: all free credit goes back, so that the next lease follows the new amount."""
+        changed: list[Account] = []
+        for (account, _), claim in zip(parts, claims, strict=True):
+            if account.budget is not claim.budget:
+                if account.budget.amount != claim.budget.amount:
+                    changed.append(account)
+                    account.credit = min(0, account.credit)
+                    account.marks = 0
+                account.budget = claim.budget
+        if changed:
+            await self._say(tenant, changed)
+
+    async def _lease(self, tenant: str, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> Shortage | None:
+        wants: list[Want] = []
+        short: list[tuple[Account, Claim]] = []
+        for (account, amount), claim in zip(parts, claims, strict=True):
+            if account.credit < amount and claim.budget.mode is Mode.ENFORCE:
+                need = amount - account.credit
+                wants.append(Want(account.name, claim.budget.amount, need, account.wish(need), account.ends_s))
+                short.append((account, claim))
+        answer = await self._bank.lease(tenant, f"{self._boot}.{next(self._serial)}", wants)
+        if isinstance(answer, Denied):
+            for account, claim in short:
+                if account.name == answer.counter:
+                    account.others = answer.spent - account.reported
+                    return Shortage(claim, account.window, max(0, account.credit + answer.left), account.total)
+            raise AssertionError("the bank denied a counter that it was not asked for")
+        for (account, _), grant in zip(short, answer, strict=True):
+            account.credit += grant.amount
+            self._dirty.add(account)
+            account.others = grant.spent - account.reported
+        return None
+
+    def _without_bank(self, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> Shortage | None:
+        """What each budget says shall happen; `allow` goes into debt, which is reported when the bank is back."""
+        for (account, amount), claim in zip(parts, claims, strict=True):
+            budget = claim.budget
+            if budget.mode is Mode.SHADOW or budget.store_away is StoreAway.ALLOW:
+                continue
+            if budget.store_away is StoreAway.DENY or account.credit < amount:
+                return Shortage(claim, account.window, max(0, account.credit), account.total, store_away=True)
+        return None
+
+    async def _report(self, tenant: str, accounts: list[Account]) -> None:
+        for account in accounts:
+            keep = 0 if account in self._past else account.wish(0)
+            account.credit = min(account.credit, keep)
+        await self._say(tenant, accounts)
+        self._dirty.difference_update(account for account in accounts if account.spent == account.reported)
+
+    async def _say(self, tenant: str, accounts: list[Account]) -> None:
+        standings = [account.standing() for account in accounts]
+        totals = await self._bank.report(tenant, standings)
+        for account, standing, total in zip(accounts, standings, totals, strict=True):
+            account.reported = standing.spent
+            account.others = total - standing.spent
+            self.charged(account)
+
+    def _lock(self, tenant: str) -> asyncio.Lock:
+        lock = self._locks.get(tenant)
+        if lock is None:
+            lock = self._locks[tenant] = asyncio.Lock()
+        return lock
+
+
+def _shortage(parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> Shortage:
+    """Other requests took what the bank gave, each time: the first claim that is not covered."""
+    for (account, amount), claim in zip(parts, claims, strict=True):
+        if account.credit < amount and claim.budget.mode is Mode.ENFORCE:
+            return Shortage(claim, account.window, max(0, account.credit), account.total)
+    raise AssertionError("every claim is covered")
+
+
+def _denies(parts: list[tuple[Account, int]]) -> bool:
+    return any(account.budget.store_away is StoreAway.DENY for account, _ in parts)

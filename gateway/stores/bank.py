@@ -1,0 +1,68 @@
+"""The bank of a gateway that runs as one process: it lends out everything there is, as nobody else could want it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.ports import Clock, Denied, Grant, Standing, Want
+
+
+@dataclass(slots=True)
+class _Counter:
+    """`spent` is what was reported or was in the ledger, `lent` the credit that is out."""
+
+    spent: int = 0
+    lent: int = 0
+    reported: int = 0
+    ends_s: float = 0.0
+
+
+class OwnBank:
+    """Invariant (I1): lent + spent never exceeds the limit at the moment of a grant."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._wall_s = clock.wall_s
+        self._counters: dict[str, _Counter] = {}
+
+    def open(self, spent: Mapping[str, int], ends_s: float) -> None:
+        """What the ledger says was spent before; counters that are open already keep what they know."""
+        for name, amount in spent.items():
+            if name not in self._counters:
+                self._counters[name] = _Counter(spent=amount, ends_s=ends_s)
+
+    async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
+        del tenant, ticket
+        lefts: list[int] = []
+        for want in wants:
+            counter = self._counters.get(want.counter)
+            if counter is None:
+                counter = self._counters[want.counter] = _Counter(ends_s=want.ends_s)
+            left = want.limit - counter.spent - counter.lent
+            if left < want.need:
+                return Denied(want.counter, max(0, left), counter.spent)
+            lefts.append(left)
+        grants: list[Grant] = []
+        for want, left in zip(wants, lefts, strict=True):
+            counter = self._counters[want.counter]
+            counter.lent += left
+            grants.append(Grant(want.counter, left, counter.spent))
+        return grants
+
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+        del tenant
+        spent: list[int] = []
+        for standing in standings:
+            counter = self._counters.get(standing.counter)
+            if counter is None:
+                counter = self._counters[standing.counter] = _Counter(ends_s=standing.ends_s)
+            counter.spent += standing.spent - counter.reported
+            counter.reported = standing.spent
+            counter.lent = standing.credit
+            spent.append(counter.spent)
+        return spent
+
+    def prune(self) -> None:
+        """Forgets counters whose window has ended and of which no credit is out."""
+        now_s = self._wall_s()
+        self._counters = {
+            name: counter for name, counter in self._counters.items() if counter.lent or counter.ends_s > now_s
+        }

@@ -1,0 +1,186 @@
+"""Carries the journal into the ledger: follows the running one, finishes those of processes that died."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.record import Provenance
+from gateway.domain.reply import Usage
+from gateway.formats.journal import Beat, Closed, Opened, fact_of
+from gateway.ports import Ledger
+from gateway.stores.journal import FileJournal, orphans, remove, segment_path, segments
+
+BATCH = 500
+
+
+@dataclass(slots=True)
+class _Running:
+    """An attempt that nobody has closed yet."""
+
+    opened: Opened
+    segment: int
+    beat: Beat | None = None
+
+
+@dataclass(slots=True)
+class Reader:
+    """Facts in, entries out; remembers the attempts that are open."""
+
+    boot: str
+    running: dict[str, _Running] = field(default_factory=dict)
+    damaged: int = 0
+
+    def read(self, line: bytes, segment: int) -> Entry | None:
+        fact = fact_of(line)
+        match fact:
+            case None:
+                self.damaged += 1
+            case Opened():
+                self.running[fact.attempt_id] = _Running(fact, segment)
+            case Beat():
+                if (run := self.running.get(fact.attempt_id)) is not None:
+                    run.beat = fact
+            case Closed():
+                if (run := self.running.pop(fact.attempt_id, None)) is not None:
+                    return closed_entry(run.opened, fact, self.boot)
+        return None
+
+    def expired(self, posted_at_s: float) -> Iterator[Entry]:
+        """What is charged for attempts that will never be closed."""
+        for run in self.running.values():
+            yield expired_entry(run.opened, run.beat, posted_at_s, self.boot)
+        self.running.clear()
+
+
+class Bookkeeper:
+    """`follow` and `recover` block; they run in a thread, one at a time."""
+
+    def __init__(self, journal: FileJournal, ledger: Ledger, wall_s: Callable[[], float]) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._wall_s = wall_s
+        self._reader = Reader(journal.boot)
+        self._segment = 0
+        self._offset = 0
+        self._removed = 0
+        self._unsaved: list[Entry] = []
+
+    @property
+    def behind(self) -> bool:
+        """Whether the journal holds more than the ledger."""
+        return self._segment < self._journal.segment or self._offset < self._journal.size_bytes
+
+    def follow(self) -> int:
+        """Everything that is on record by now, and how many entries that were; a failed batch is appended again."""
+        told = 0
+        while self._unsaved or self.behind:
+            if not self._unsaved and not self._read_on():
+                break
+            if self._unsaved:
+                self._ledger.append(self._unsaved)
+            told += len(self._unsaved)
+            self._unsaved = []
+        return told
+
+    def finish(self) -> None:
+        """At an orderly end: all is in the ledger, nothing needs to be kept."""
+        self.follow()
+        self._journal.close()
+        if not self._reader.running:
+            remove(self._journal.folder, self._journal.boot)
+
+    def recover(self) -> list[str]:
+        """Finishes the journals of dead processes; their boots."""
+        boots: list[str] = []
+        for boot in orphans(self._journal.folder):
+            self._settle_boot(self._journal.folder, boot)
+            remove(self._journal.folder, boot)
+            boots.append(boot)
+        return boots
+
+    def _read_on(self) -> bool:
+        """The next lines of the journal, or its next segment; whether there was any."""
+        newest = self._journal.segment
+        offset = self._offset
+        with segment_path(self._journal.folder, self._journal.boot, self._segment).open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n") or len(self._unsaved) >= BATCH:
+                    break
+                self._offset += len(line)
+                if (entry := self._reader.read(line, self._segment)) is not None:
+                    self._unsaved.append(entry)
+        if self._offset > offset:
+            return True
+        if self._segment >= newest:
+            return False
+        self._segment, self._offset = self._segment + 1, 0
+        self._drop_finished()
+        return True
+
+    def _drop_finished(self) -> None:
+        oldest = min((run.segment for run in self._reader.running.values()), default=self._segment)
+        while self._removed < oldest:
+            segment_path(self._journal.folder, self._journal.boot, self._removed).unlink(missing_ok=True)
+            self._removed += 1
+
+    def _settle_boot(self, folder: Path, boot: str) -> None:
+        reader = Reader(boot)
+        batch: list[Entry] = []
+        for number, path in enumerate(segments(folder, boot)):
+            with path.open("rb") as file:
+                for line in file:
+                    if (entry := reader.read(line, number)) is not None:
+                        batch.append(entry)
+                    if len(batch) >= BATCH:
+                        self._ledger.append(batch)
+                        batch = []
+        batch.extend(reader.expired(self._wall_s()))
+        self._ledger.append(batch)
+
+
+def closed_entry(opened: Opened, closed: Closed, boot: str) -> Entry:
+    return Entry(
+        attempt_id=opened.attempt_id,
+        kind=EntryKind(closed.kind),
+        request_id=opened.request_id,
+        tenant=opened.tenant,
+        key_id=opened.key_id,
+        reserved_at_s=opened.reserved_at_s,
+        posted_at_s=closed.posted_at_s,
+        worker=boot,
+        model=opened.model,
+        provider=opened.provider,
+        provider_model=opened.provider_model,
+        user=opened.user,
+        run_id=opened.run_id,
+        root_run_id=opened.root_run_id,
+        tags=opened.tags,
+        usage=Usage(*closed.usage),
+        cost_nano_usd=closed.cost_nano_usd,
+        tokens=closed.tokens,
+        price_id=closed.price_id,
+        provenance=Provenance(closed.provenance),
+        unpriced=closed.unpriced,
+        cause=closed.cause,
+    )
+
+
+def expired_entry(opened: Opened, beat: Beat | None, posted_at_s: float, boot: str) -> Entry:
+    cost, tokens = opened.cost_nano_usd, opened.tokens
+    output = max(0, tokens - opened.input_tokens)
+    if beat is not None:
+        cost, output = beat.cost_nano_usd, beat.output_tokens
+    closed = Closed(
+        opened.attempt_id,
+        EntryKind.EXPIRE.value,
+        posted_at_s,
+        (opened.input_tokens, output),
+        cost,
+        opened.input_tokens + output,
+        Provenance.ESTIMATED.value,
+        opened.price_id,
+        cause="worker_died",
+    )
+    return closed_entry(opened, closed, boot)
