@@ -18,13 +18,19 @@ HEADER_BYTES_MAX = 8 * 1024
 HEADERS_MAX = 128
 INFORMATIONAL_MAX = 8
 WRITE_BYTES = 64 * 1024
+READ_BYTES = 256 * 1024
+STREAM_READ_BYTES = 32 * 1024
+"""A stream is read in small pieces: what has been read when its reader stops is what it holds (C4)."""
+
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
 _BODILESS = frozenset({204, 304})
 
 
 class Owner(Protocol):
-    """Whom a connection goes back to."""
+    """Whom a connection goes back to. `inbox` is where its connections read into, each for a moment."""
 
+    @property
+    def inbox(self) -> memoryview: ...
     def freed(self, connection: "Connection") -> None: ...
     def lost(self, connection: "Connection") -> None: ...
     def gone(self, connection: "Connection") -> None:
@@ -40,12 +46,13 @@ class Refused(Exception):
         self.failure = Failure(kind, message, sent=Sent.YES)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Invariant: `exchange` is None while idle, and an idle connection that hears anything closes."""
 
     __slots__ = (
         "_head_bytes",
         "_headers",
+        "_inbox",
         "_informational",
         "_keep_alive",
         "_loop",
@@ -54,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_quiet_bytes",
         "_reading_held",
+        "_small_inbox",
         "_spoiled",
         "_transport",
         "_unsent",
@@ -75,6 +83,8 @@ class Connection(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.watch = Watch(loop, now, self._due)
         self._owner = owner
+        self._inbox = owner.inbox
+        self._small_inbox = owner.inbox[:STREAM_READ_BYTES]
         self._loop = loop
         self._now = now
         self._transport: asyncio.Transport | None = None
@@ -100,8 +110,9 @@ class Connection(asyncio.Protocol):
         return self._transport
 
     def secured(self, transport: asyncio.Transport) -> None:
-        """TLS now stands between us and the socket."""
+        """TLS now stands between us and the socket; it must not hold more than we do."""
         self._transport = transport
+        cast(Any, transport).set_read_buffer_limits(STREAM_READ_BYTES)  # only those of TLS have it
 
     def start(self, call: UpstreamCall, head: bytes) -> Exchange:
         """Writes the request, or of a large one the first piece; `finish_writing` does the rest."""
@@ -162,7 +173,15 @@ class Connection(asyncio.Protocol):
         if self.closed:
             self._transport.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Invariant: what is read into it is parsed, thus copied, before the loop turns to another connection."""
+        exchange = self.exchange
+        return self._small_inbox if exchange is None or not exchange.whole else self._inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(self._inbox[:nbytes])
+
+    def data_received(self, data: bytes | memoryview) -> None:
         exchange = self.exchange
         if exchange is None:
             self.drop()

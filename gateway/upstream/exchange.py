@@ -12,8 +12,9 @@ from gateway.upstream.failures import failed, malformed
 from gateway.upstream.inflate import ENCODINGS, Inflater
 from gateway.upstream.watch import Watch
 
-UNREAD_BYTES_MAX = 256 * 1024
-UNREAD_BYTES_LOW = 64 * 1024
+UNREAD_BYTES_MAX = 16 * 1024
+"""Of a stream; beyond it come the bytes of one read."""
+
 STREAM_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -40,7 +41,8 @@ class Exchange:
     """A ports.UpstreamReply.
 
     Invariant: `_wire` is set while the connection is ours, that is until DONE or FAILED. The connection's watch then
-    always has a due time, so that an exchange that nobody reads still ends at its deadline.
+    always has a due time, so that an exchange that nobody reads still ends at its deadline. `whole` says that its
+    reader waits for all of the body, so that nothing is held back.
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class Exchange:
         "stale",
         "status",
         "unread_bytes",
+        "whole",
     )
 
     def __init__(
@@ -74,6 +77,7 @@ class Exchange:
         self.pieces: list[bytes] = []
         self.unread_bytes = 0
         self.stale = False
+        self.whole = False
         self._idle_s = call.timeouts.idle_s
         self._deadline_s = call.deadline_s
         self._wire: Wire | None = wire
@@ -90,6 +94,7 @@ class Exchange:
 
     async def read(self, limit_bytes: int) -> bytes:
         self._limit_bytes = limit_bytes
+        self.whole = True
         if self.phase is Phase.BODY:
             self._check_limit()
             if self._wire is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.domain.failure import FailureKind, Sent
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import READ_BYTES, Connection
 from gateway.upstream.failures import failed
 
 WAITERS_MAX = 4096
@@ -37,6 +37,7 @@ class Pool:
         waiters_max: int = WAITERS_MAX,
     ) -> None:
         self.connections_max = connections_max
+        self.inbox = memoryview(bytearray(READ_BYTES))
         self._loop = loop
         self._now = now
         self._idle_s = idle_s
