@@ -115,7 +115,19 @@ class Quota(Protocol):
         """`taken` are the tokens of `take`, `actual` those that were used."""
         ...
 
+    def put_back(self, gates: Gates, taken: int) -> None:
+        """Instead of `settle`: the request was refused elsewhere, and nothing of it counts."""
+        ...
+
     def rooms(self, gates: Gates) -> list[Room]: ...
+
+
+class Runs(Protocol):
+    """Which tree a run belongs to."""
+
+    async def root(self, tenant: str, run: str, parent: str | None) -> str:
+        """The run at the top; a run without a known parent is its own."""
+        ...
 
 
 class Pins(Protocol):
@@ -243,6 +255,10 @@ class Accounts(Protocol):
     def left(self, budget: Budget, who: str) -> int:
         """What is left of the current window, held amounts taken off."""
         ...
+
+
+class JournalFailed(Exception):
+    """The journal cannot be written; the message says why and what to do."""
 
 
 class Journal(Protocol):

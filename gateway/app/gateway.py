@@ -7,6 +7,7 @@ import resource
 from collections.abc import Callable
 
 from gateway.admin.routes import admin_routes
+from gateway.app.books import Books
 from gateway.app.sims import Sims
 from gateway.app.told import Told
 from gateway.clock import SystemClock
@@ -63,14 +64,19 @@ class Gateway:
         self.upstream = HttpUpstream(clock, resolver=resolver)
         self._limits = limits_of(loaded.settings.server)
         self.told = Told(clock, loaded.settings.telemetry, log_fd, sink)
+        self.books = Books(clock, self.told.crossed)
         self._desk = Desk(
             clock=clock,
             upstream=self.upstream,
             health=self.health,
             quota=MemoryQuota(clock),
+            accounts=self.books.accounts,
+            journal=self.books.journal,
+            runs=self.books.runs,
             pins=MemoryPins(clock),
             recorder=self.told.recorder,
             dialects=DIALECTS,
+            unpriced_allowed=loaded.settings.prices.unknown == "unpriced",
         )
         other = other_routes(names=self._names, ready=self._not_ready, created_s=int(clock.wall_s()))
         self.door = Door(self._desk, loaded.catalog, self._limits, other)
@@ -83,6 +89,7 @@ class Gateway:
         try:
             self._stack.push_async_callback(self.upstream.aclose)
             await self._stack.enter_async_context(self._sims)
+            await self._stack.enter_async_context(self.books)
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)

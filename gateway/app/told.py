@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections.abc import Callable, Collection
 from importlib.metadata import version
 from types import TracebackType
 
 from gateway.config.settings import Telemetry
+from gateway.domain.budget import Crossing
 from gateway.http.door import Door
 from gateway.ports import Clock
 from gateway.stores.health import MemoryHealth
@@ -19,6 +21,8 @@ from gateway.telemetry.recorder import Recorder, Sink
 from gateway.telemetry.states import watch_states
 from gateway.telemetry.watchdog import Watchdog
 from gateway.upstream.client import HttpUpstream
+
+_log = logging.getLogger("meterway")
 
 
 class Told:
@@ -64,6 +68,18 @@ class Told:
 
     async def prometheus(self) -> bytes:
         return b"" if self._exporter is None else await self._exporter.prometheus()
+
+    def crossed(self, crossing: Crossing) -> None:
+        """A budget went over one of its thresholds."""
+        budget = crossing.budget
+        _log.warning(
+            "budget %s of tenant %s (%s) is at %d %% for %s",
+            budget.id,
+            budget.tenant,
+            crossing.who,
+            crossing.percent,
+            crossing.window.id,
+        )
 
     def watch(
         self, door: Door, health: MemoryHealth, upstream: HttpUpstream, requests: Callable[[], Collection[object]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from datetime import date
+from datetime import date, tzinfo
 from decimal import Decimal
 from enum import Enum
 from urllib.parse import urlsplit
@@ -66,7 +66,7 @@ def _plain(value: object) -> object:
     match value:
         case Secret():
             return MASK
-        case Origin() | date():
+        case Origin() | date() | tzinfo():
             return str(value)
         case Price():
             return {

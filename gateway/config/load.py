@@ -18,7 +18,6 @@ from gateway.config.problems import Path as Place
 from gateway.config.schema import ConfigFile, Remainder
 from gateway.config.secret_refs import SecretRefs
 from gateway.config.settings import Admin, Listen, Loaded, Server, Settings, Sim, Telemetry
-from gateway.config.tenants import compile_budgets
 from gateway.config.urls import BadUrl, split_base_url
 from gateway.domain.catalog import Secret
 
@@ -129,6 +128,7 @@ def _settings(config: ConfigFile, refs: SecretRefs, book: PriceBook, folder: Pat
         listen=listen,
         admin=_admin(config, listen, refs, findings),
         database=refs.resolve_url(config.database, ("database",)) or _NOT_SET,
+        journal=str(folder / config.journal),
         redis=None if config.redis is None else refs.resolve_url(config.redis, ("redis",)),
         server=Server(**config.server.model_dump()),
         telemetry=Telemetry(**{**telemetry.model_dump(), "otlp_headers": headers}),
@@ -138,7 +138,6 @@ def _settings(config: ConfigFile, refs: SecretRefs, book: PriceBook, folder: Pat
             for name, section in config.providers.items()
             if section.kind == SIM
         ),
-        budgets=compile_budgets(config.tenants, findings),
     )
 
 

@@ -4,6 +4,7 @@ import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,6 +17,7 @@ _BUDGET_USD_MAX = Decimal(2**52) / _NANO
 _ENV = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _MODEL = r"^[!-~]{1,200}$"
+_DIMENSION = r"^(tenant|key|user|run|model|tag:[A-Za-z0-9_.-]{1,64})$"
 
 
 def _fault(message: str, remedy: str) -> PydanticCustomError:
@@ -162,6 +164,22 @@ class BudgetSection(Section):
     usd: Annotated[Usd, Field(gt=0, le=_BUDGET_USD_MAX)] | None = None
     tokens: Annotated[int, Field(ge=1, le=2**52)] | None = None
     per: Literal["hour", "day", "week", "month", "lifetime"]
+    for_: Annotated[Annotated[str, Field(pattern=_DIMENSION)], Field(alias="for")] = "tenant"
+    of: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    zone: str = "UTC"
+    thresholds: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(max_length=20)] = [50, 80, 95]
+    mode: Literal["enforce", "shadow"] = "enforce"
+    when_short: Literal["clamp", "refuse"] = "clamp"
+    store_away: Literal["deny", "local", "allow"] = "local"
+
+    @model_validator(mode="after")
+    def _zone_known(self) -> "BudgetSection":
+        try:
+            ZoneInfo(self.zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            remedy = "write an IANA name, e.g. Europe/Berlin"
+            raise _fault(f"there is no time zone {shown(self.zone)}", remedy) from None
+        return self
 
     @model_validator(mode="after")
     def _one_unit(self) -> "BudgetSection":
@@ -226,6 +244,7 @@ class ConfigFile(Section):
     listen: ListenSection = ListenSection()
     admin: AdminSection | None = None
     database: UrlRef = "sqlite:///meterway.db"
+    journal: Annotated[str, Field(min_length=1)] = "meterway.journal"
     redis: UrlRef | None = None
     providers: Annotated[dict[Name, ProviderSection], Field(min_length=1)]
     models: Annotated[dict[ModelName, ModelSection], Field(min_length=1)]

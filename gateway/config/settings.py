@@ -58,16 +58,6 @@ class Sim:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """A parsed allowance; exactly one of the two amounts is set."""
-
-    tenant: str
-    per: str
-    nano_usd: int | None
-    tokens: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class PriceOverride:
     provider: str
     model: str
@@ -85,17 +75,20 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything in the file that is not the catalog. Database and redis are secrets: URLs may hold passwords."""
+    """Everything in the file that is not the catalog. Database and redis are secrets: URLs may hold passwords.
+
+    `journal` is a folder.
+    """
 
     listen: Listen
     admin: Admin | None
     database: Secret
+    journal: str
     redis: Secret | None
     server: Server
     telemetry: Telemetry
     prices: Prices
     sims: tuple[Sim, ...] = ()
-    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

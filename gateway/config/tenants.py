@@ -1,14 +1,16 @@
 """Compiles the tenants section into caller keys known by digest."""
 
 import hashlib
+from zoneinfo import ZoneInfo
 
 from gateway.config.prices import nano
 from gateway.config.problems import Findings, choose, shown
 from gateway.config.problems import Path as Place
-from gateway.config.schema import TenantSection
+from gateway.config.schema import BudgetSection, TenantSection
 from gateway.config.secret_refs import SecretRefs
-from gateway.config.settings import Budget
+from gateway.domain.budget import Budget, Mode, StoreAway, Unit, WhenShort
 from gateway.domain.catalog import CallerKey, Limits, Tenant
+from gateway.domain.period import Period
 
 _KEY_CHARS_MIN = 16
 
@@ -35,7 +37,7 @@ def compile_keys(
                 findings.problem((*place, "models", number), message, choose(name, models, "model"))
         limits = section.limits
         paced = Limits(limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
-        tenant = Tenant(section.id, paced, frozenset(section.models))
+        tenant = Tenant(section.id, paced, frozenset(section.models), compile_budgets(section))
         for number, ref in enumerate(section.keys):
             _add_key(keys, tenant, number, ref, refs, findings, (*place, "keys", number))
     return keys
@@ -64,13 +66,24 @@ def _add_key(
     keys[digest] = CallerKey(f"{tenant.id}#{number}", digest, tenant)
 
 
-def compile_budgets(tenants: list[TenantSection], findings: Findings) -> tuple[Budget, ...]:
-    budgets: list[Budget] = []
-    for index, section in enumerate(tenants):
-        for item in section.budgets:
-            amount = None if item.usd is None else nano(item.usd)
-            budgets.append(Budget(section.id, item.per, amount, item.tokens))
-        if section.budgets:
-            message = f"budgets are not enforced by this version (tenant {section.id!r})"
-            findings.warning(("tenants", index, "budgets"), message, "limits are enforced; budgets are only kept")
-    return tuple(budgets)
+def compile_budgets(section: TenantSection) -> tuple[Budget, ...]:
+    """In the order of the file; two of a kind are told apart by their number."""
+    return tuple(_budget(section.id, number, item) for number, item in enumerate(section.budgets))
+
+
+def _budget(tenant: str, number: int, item: BudgetSection) -> Budget:
+    usd = item.usd is not None
+    return Budget(
+        id=f"{tenant}-{number}",
+        tenant=tenant,
+        amount=nano(item.usd) if item.usd is not None else item.tokens or 0,
+        unit=Unit.NANO_USD if usd else Unit.TOKENS,
+        period=Period(item.per),
+        per=item.for_,
+        of=item.of,
+        zone=ZoneInfo(item.zone),
+        thresholds=tuple(sorted(set(item.thresholds))),
+        mode=Mode(item.mode),
+        store_away=StoreAway(item.store_away),
+        when_short=WhenShort(item.when_short),
+    )

@@ -59,12 +59,46 @@ class Budget:
     store_away: StoreAway = StoreAway.LOCAL
     when_short: WhenShort = WhenShort.CLAMP
 
+    def who(self, dimensions: "Dimensions") -> str | None:
+        """Whose counter a request falls under; None where the budget does not concern it."""
+        who = dimensions.of(self.per)
+        return who if who is not None and (self.of is None or self.of == who) else None
+
     def window(self, wall_s: float) -> Window:
         return window_at(self.period, self.zone, wall_s)
 
     def counter(self, who: str, window: Window) -> str:
         """The name of what is counted: one budget, one of those that it is for, one window."""
         return f"{self.id}|{who}|{window.id}"
+
+
+@value
+class Dimensions:
+    """Under what a request is booked. `run` is the root of its tree of runs."""
+
+    tenant: str
+    key: str
+    model: str
+    user: str | None = None
+    run: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+    def of(self, per: str) -> str | None:
+        """The request's value of a budget's or limit's `per`; None where it has none."""
+        match per:
+            case "tenant":
+                return self.tenant
+            case "key":
+                return self.key
+            case "model":
+                return self.model
+            case "user":
+                return self.user
+            case "run":
+                return self.run
+            case _:
+                wanted = per.removeprefix("tag:")
+                return next((text for name, text in self.tags if name == wanted), None)
 
 
 @value

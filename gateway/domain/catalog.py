@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gateway.domain.budget import Budget, Dimensions
 from gateway.domain.quota import Gates, gates_of
 
 
@@ -68,10 +69,11 @@ class Limits:
     tokens_per_minute: int | None = None
     concurrent: int | None = None
 
-    def gates(self, scope: str) -> Gates:
+    def gates(self, scope: str, *, shadow: bool = False) -> Gates:
         """What a request of `scope` has to pass."""
         return gates_of(
             scope,
+            shadow=shadow,
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,
             concurrent=self.concurrent,
@@ -101,11 +103,40 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Nano-USD for each million tokens, so that USD per million has nine exact decimals."""
+    """Nano-USD for each million tokens, so that USD per million has nine exact decimals.
+
+    None is the price of what the kind is a part of: input or output. `per_request` is nano-USD. `tiers` are whole
+    prices for requests with more input tokens than their threshold, ascending; the highest one reached holds for all
+    tokens. `id` names source, model and date, for the books.
+    """
 
     input: int
     output: int
     cached_input: int | None = None
+    reasoning: int | None = None
+    cache_write_5m: int | None = None
+    cache_write_1h: int | None = None
+    audio_input: int | None = None
+    image_input: int | None = None
+    audio_output: int | None = None
+    image_output: int | None = None
+    per_request: int = 0
+    id: str = ""
+    tiers: tuple[tuple[int, "Price"], ...] = ()
+    simple: bool = field(init=False, compare=False)
+    dearest: tuple[tuple[int, int, int], ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """`simple`: only input, output and cached input matter. `dearest`: (threshold, input, output) of each tier."""
+        rare_in = (self.cache_write_5m, self.cache_write_1h, self.audio_input, self.image_input)
+        rare_out = (self.reasoning, self.audio_output, self.image_output)
+        simple = not self.tiers and not self.per_request and all(price is None for price in (*rare_in, *rare_out))
+        object.__setattr__(self, "simple", simple)
+        dear_in = max(price for price in (self.input, self.cached_input, *rare_in) if price is not None)
+        dear_out = max(price for price in (self.output, *rare_out) if price is not None)
+        mine = (0, dear_in, dear_out)
+        above = tuple((above, price.dearest[0][1], price.dearest[0][2]) for above, price in self.tiers)
+        object.__setattr__(self, "dearest", (mine, *above))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +155,10 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One (provider, model, key): the unit with a breaker, a cooldown and a latency; `target` is its model there."""
+    """One (provider, model, key): the unit with a breaker, a cooldown and a latency; `target` is its model there.
+
+    `later_prices` replace `price`, each from its wall-clock time on, ascending.
+    """
 
     id: str
     target: str
@@ -136,6 +170,7 @@ class Deployment:
     capabilities: Capabilities = Capabilities()
     timeouts: Timeouts = Timeouts()
     price: Price | None = None
+    later_prices: tuple[tuple[float, Price], ...] = ()
     gates: Gates = field(init=False, compare=False)
     salt: int = field(init=False, compare=False)
 
@@ -143,6 +178,14 @@ class Deployment:
         object.__setattr__(self, "gates", self.provider.limits.gates("provider:" + self.credential.id))
         digest = hashlib.blake2b(self.id.encode(), digest_size=8).digest()
         object.__setattr__(self, "salt", int.from_bytes(digest, "big"))
+
+    def price_at(self, wall_s: float) -> Price | None:
+        """What holds for a request that began then; None where no price is known."""
+        price = self.price
+        for starts_s, later in self.later_prices:
+            if wall_s >= starts_s:
+                price = later
+        return price
 
 
 class Strategy(Enum):
@@ -175,25 +218,59 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Limits for each value of a dimension by itself (`per`), or for one of them (`of`)."""
+
+    id: str
+    limits: Limits
+    per: str = "tenant"
+    of: str | None = None
+    shadow: bool = False
+
+    def gates(self, who: str) -> Gates:
+        return self.limits.gates(f"{self.id}:{who}", shadow=self.shadow)
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """Who calls, what they may call (empty `models` is all), and how fast."""
 
     id: str
     limits: Limits = Limits()
     models: frozenset[str] = frozenset()
+    budgets: tuple[Budget, ...] = ()
+    paces: tuple[Pace, ...] = ()
+    blocked: bool = False
     gates: Gates = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gates", self.limits.gates("tenant:" + self.id))
 
+    def gates_for(self, dimensions: Dimensions) -> Gates:
+        """The tenant's own limits and every further one that the request falls under."""
+        gates = self.gates
+        for pace in self.paces:
+            who = dimensions.of(pace.per)
+            if who is not None and (pace.of is None or pace.of == who):
+                gates = gates.plus(pace.gates(who))
+        return gates
+
 
 @dataclass(frozen=True, slots=True)
 class CallerKey:
-    """A key that a caller presents, known by the SHA-256 digest of its text."""
+    """A key that a caller presents, known by the SHA-256 digest of its text.
+
+    `user` and `tags` are what its requests are booked under unless they say otherwise; empty `models` is all of the
+    tenant's. Wall-clock seconds.
+    """
 
     id: str
     digest: bytes
     tenant: Tenant
+    user: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    models: frozenset[str] = frozenset()
+    expires_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

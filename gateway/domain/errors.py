@@ -84,6 +84,32 @@ class RateLimited(PolicyError):
     again = True
 
 
+class BudgetExceeded(PolicyError):
+    """`again` only when what is missing is merely held by requests that run."""
+
+    status, code, type = 402, "budget_exceeded", "insufficient_quota"
+    retryable = False
+
+    def __init__(self, message: str, *, scope: str, resets_at: str | None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.scope = scope
+        self.resets_at = resets_at
+        if retry_after_s is not None:
+            self.again = self.retryable = True  # type: ignore[misc]  # a fact of this one refusal
+
+
+class ReservationExhausted(PolicyError):
+    """In a stream only: the provider went on beyond what had been reserved for the answer."""
+
+    status, code, type = 402, "reservation_exhausted", "insufficient_quota"
+    retryable = False
+
+
+class ModelNotPriced(PolicyError):
+    status, code, type = 400, "model_not_priced", "invalid_request_error"
+    retryable = False
+
+
 class ModelForbidden(PolicyError):
     status, code, type = 403, "model_not_allowed", "permission_error"
     retryable = False
@@ -195,3 +221,16 @@ class Draining(HouseError):
 
 class InternalError(HouseError):
     pass
+
+
+class StoreAway(HouseError):
+    """The shared store cannot be asked, and the limit says to refuse or its leased credit is used up."""
+
+    status, code = 503, "store_unavailable"
+    again = True
+
+
+class JournalUnavailable(HouseError):
+    """Nothing is begun that could not be put on record."""
+
+    status, code = 503, "journal_unavailable"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from gateway.domain.value import value
 
 MINUTE_S = 60.0
+BACKGROUND_PERCENT = 80
+"""Of a concurrency limit, what autonomous requests may fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Rate:
     dimension: str
     per_minute: int
     by_tokens: bool
+    shadow: bool = False
     interval_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -28,28 +31,44 @@ class Slot:
 
     counter: str
     limit: int
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Every rate and slot that a request of one scope passes."""
+    """Every rate and slot that a request passes."""
 
     rates: tuple[Rate, ...] = ()
     slots: tuple[Slot, ...] = ()
+
+    def plus(self, other: "Gates") -> "Gates":
+        return Gates(self.rates + other.rates, self.slots + other.slots) if other is not OPEN else self
+
+    def for_background(self) -> "Gates":
+        """The same with a part of each slot limit kept free, so that background work is shed first."""
+        if not self.slots:
+            return self
+        spared = (Slot(s.counter, max(1, s.limit * BACKGROUND_PERCENT // 100), s.shadow) for s in self.slots)
+        return Gates(self.rates, tuple(spared))
 
 
 OPEN = Gates()
 
 
 def gates_of(
-    scope: str, *, requests_per_minute: int | None, tokens_per_minute: int | None, concurrent: int | None
+    scope: str,
+    *,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    concurrent: int | None,
+    shadow: bool = False,
 ) -> Gates:
     rates = []
     if requests_per_minute is not None:
-        rates.append(Rate(f"{scope}:requests", "requests", requests_per_minute, by_tokens=False))
+        rates.append(Rate(f"{scope}:requests", "requests", requests_per_minute, by_tokens=False, shadow=shadow))
     if tokens_per_minute is not None:
-        rates.append(Rate(f"{scope}:tokens", "tokens", tokens_per_minute, by_tokens=True))
-    slots = () if concurrent is None else (Slot(f"{scope}:concurrent", concurrent),)
+        rates.append(Rate(f"{scope}:tokens", "tokens", tokens_per_minute, by_tokens=True, shadow=shadow))
+    slots = () if concurrent is None else (Slot(f"{scope}:concurrent", concurrent, shadow),)
     return Gates(tuple(rates), slots) if rates or slots else OPEN
 
 
@@ -86,7 +105,9 @@ def take(arrivals: MutableMapping[str, float], rates: tuple[Rate, ...], tokens: 
         later_s = (max(now_s, theoretical_s)) + cost * rate.interval_s
         after.append(later_s)
         over_s = later_s - now_s - MINUTE_S
-        if over_s > 1e-9:
+        if over_s > 1e-9 and rate.shadow:
+            after[-1] = now_s + MINUTE_S
+        elif over_s > 1e-9:
             wait_s = over_s if cost <= rate.per_minute else None
             if refusal is None or _longer(wait_s, refusal.wait_s):
                 refusal = Refusal(rate.dimension, rate.per_minute, cost, wait_s)
@@ -104,6 +125,14 @@ def adjust(
         if rate.by_tokens:
             theoretical_s = max(arrivals.get(rate.counter, now_s), now_s)
             arrivals[rate.counter] = max(now_s, theoretical_s + (actual - taken) * rate.interval_s)
+
+
+def put_back(arrivals: MutableMapping[str, float], rates: tuple[Rate, ...], taken: int, now_s: float) -> None:
+    """As if it had never been taken."""
+    for rate in rates:
+        cost = taken if rate.by_tokens else 1
+        theoretical_s = max(arrivals.get(rate.counter, now_s), now_s)
+        arrivals[rate.counter] = max(now_s, theoretical_s - cost * rate.interval_s)
 
 
 def room(arrivals: MutableMapping[str, float], rate: Rate, now_s: float) -> Room:

@@ -29,6 +29,7 @@ class Needs:
     json_schema: bool = False
     input_tokens: int = 0
     output_tokens: int | None = None
+    choices: int = 1
 
 
 @value
@@ -37,6 +38,7 @@ class ModelRequest:
 
     `members` are the top-level JSON members, each value as the caller wrote it; the body that goes upstream is written
     anew from them, so that no two readers can understand a duplicate or an escaped name differently.
+    `output_limit` is a limit for each choice that the gateway writes into the request, under those of the caller.
     `session` is a session named in the body, `opening` the first messages, for requests that name none.
     """
 
@@ -49,6 +51,8 @@ class ModelRequest:
     include_usage: bool = False
     session: str | None = None
     opening: bytes = b""
+    user: str | None = None
+    output_limit: int | None = None
 
 
 @value

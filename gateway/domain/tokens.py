@@ -3,6 +3,9 @@
 SAMPLE_BYTES = 512
 SAMPLES = 4
 SAFETY = 1.15
+CALIBRATION_TOKENS_MIN = 64
+FACTOR_MIN = 0.5
+FACTOR_MAX = 4.0
 
 # Tokens for each byte of a class, fitted on o200k over documents, code, JSON and twelve languages. Frequent ones first:
 # each class is deleted from what the classes before it have left.
@@ -44,3 +47,27 @@ def _weigh(text: bytes) -> int:
         tokens += weight * (left - len(text))
         left = len(text)
     return int(tokens + _PUNCTUATION * left) + 1
+
+
+class Calibration:
+    """How many tokens a target counts for one that we estimate: an exponentially weighted mean of what was seen.
+
+    Only under-estimates raise the factor at once by half of their excess, so that a reservation grows before it hurts.
+    """
+
+    __slots__ = ("_factors",)
+
+    def __init__(self) -> None:
+        self._factors: dict[str, float] = {}
+
+    def factor(self, target: str) -> float:
+        return self._factors.get(target, 1.0)
+
+    def observe(self, target: str, estimated: int, counted: int) -> None:
+        """Small texts say little about the factor: a few tokens of framing would drown it."""
+        if estimated < CALIBRATION_TOKENS_MIN or counted <= 0:
+            return
+        seen = min(max(counted / estimated, FACTOR_MIN), FACTOR_MAX)
+        known = self._factors.get(target, 1.0)
+        pull = 0.5 if seen > known * SAFETY else 0.05
+        self._factors[target] = known + pull * (seen - known)

@@ -16,6 +16,7 @@ from gateway.domain.errors import (
     InvalidRequest,
     MethodNotAllowed,
 )
+from gateway.domain.money import usd_text
 from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation
 from gateway.http import heads
 from gateway.http.cycle import DoorCycle, watch
@@ -259,6 +260,10 @@ class Visit:
             headers.append((b"x-gateway-target", heads.known(exchange.target)))
         if exchange.gates.rates:
             headers += heads.room_headers(self._desk.quota.rooms(exchange.gates))
+        if exchange.output_limit is not None:
+            headers.append((b"x-gateway-output-limit", b"%d" % exchange.output_limit))
+        if (left := exchange.budget_left_nano_usd) is not None:
+            headers.append((b"x-gateway-budget-remaining-usd", usd_text(left).encode()))
         return headers
 
     async def _stream(self, exchange: Exchange) -> None:

@@ -1,21 +1,33 @@
-"""The turnstiles: may this caller use this model, and is there room for the request now."""
+"""The turnstiles: may this caller use this model, and is there room and money for the request now."""
 
 import math
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from gateway.domain.errors import ModelForbidden, RateLimited
+from gateway.domain.budget import Dimensions, Shortage, Unit, WhenShort
+from gateway.domain.catalog import Deployment
+from gateway.domain.errors import BudgetExceeded, InvalidKey, ModelForbidden, ModelNotPriced, RateLimited, StoreAway
+from gateway.domain.hold import HoldState
+from gateway.domain.money import usd_text
 from gateway.domain.quota import Gates, Refusal
-from gateway.domain.request import Caller, ModelRequest
+from gateway.domain.request import Caller, ModelRequest, Priority
 from gateway.domain.tokens import SAFETY
-from gateway.ports import Quota
+from gateway.pipeline.desk import Desk
+from gateway.pipeline.worst_case import WorstCase, claims_of, clamped, worst_case
+from gateway.ports import Hold, Quota
 
 OUTPUT_TOKENS_UNDECLARED = 1_024
 """What a request without an output limit takes from the tokens of a minute until its usage is known."""
 
 RETRY_AFTER_MAX_S = 60.0
+HELD_RETRY_S = 1.0
+"""When to come back for money that is only held by requests that run."""
+
+CLAMPS_MAX = 4
 
 
-class Ticket:
-    """What a request holds; `settle` gives back what it did not use, exactly once."""
+class Place:
+    """What an attempt or a request holds of rates and slots; `settle` gives back what it did not use, exactly once."""
 
     __slots__ = ("_open", "_quota", "_taken", "gates")
 
@@ -31,22 +43,121 @@ class Ticket:
             self._open = False
             self._quota.settle(self.gates, self._taken, tokens)
 
+    def put_back(self) -> None:
+        """As if it had never been taken."""
+        if self._open:
+            self._open = False
+            self._quota.put_back(self.gates, self._taken)
+
+
+class Ticket:
+    """What an admitted request holds: its place within the limits, and its worst case on the budgets."""
+
+    __slots__ = ("hold", "place", "worst")
+
+    def __init__(self, place: Place, hold: Hold | None, worst: WorstCase) -> None:
+        self.place = place
+        self.hold = hold
+        self.worst = worst
+
+    @property
+    def gates(self) -> Gates:
+        return self.place.gates
+
+    def dispatched(self) -> None:
+        if self.hold is not None and self.hold.state is HoldState.HELD:
+            self.hold.dispatch()
+
+    def settle(self, cost_nano_usd: int, tokens: int) -> bool:
+        """Whether it came to more than was held."""
+        self.place.settle(tokens)
+        hold = self.hold
+        if hold is None or hold.state not in (HoldState.HELD, HoldState.DISPATCHED):
+            return False
+        if hold.state is HoldState.HELD:
+            hold.void()
+            return False
+        return hold.settle(cost_nano_usd, tokens)
+
 
 def worst_case_tokens(request: ModelRequest) -> int:
     output = request.needs.output_tokens
     return math.ceil(request.needs.input_tokens * SAFETY) + (OUTPUT_TOKENS_UNDECLARED if output is None else output)
 
 
-async def admit(quota: Quota, caller: Caller, request: ModelRequest) -> Ticket:
-    """Raises ModelForbidden or RateLimited; otherwise everything that was taken is on the ticket."""
+async def admit(
+    desk: Desk, caller: Caller, dimensions: Dimensions, request: ModelRequest, targets: tuple[Deployment, ...]
+) -> Ticket:
+    """Everything that was taken is on the ticket. Raises a PolicyError or StoreAway, and holds nothing then."""
+    _check_key(caller, request, desk.clock.wall_s())
     tenant = caller.key.tenant
-    if tenant.models and request.model not in tenant.models:
-        raise ModelForbidden(f"this key may not use model {request.model!r}", param="model")
+    gates = tenant.gates_for(dimensions) if tenant.paces else tenant.gates
+    if caller.priority is Priority.AUTONOMOUS:
+        gates = gates.for_background()
     tokens = worst_case_tokens(request)
-    refusal = await quota.take(tenant.gates, tokens)
+    refusal = await desk.quota.take(gates, tokens)
     if refusal is not None:
         raise _limited(refusal)
-    return Ticket(quota, tenant.gates, tokens)
+    place = Place(desk.quota, gates, tokens)
+    try:
+        return await _reserve(desk, place, dimensions, request, targets, caller)
+    except BaseException:
+        place.put_back()
+        raise
+
+
+def _check_key(caller: Caller, request: ModelRequest, now_s: float) -> None:
+    key = caller.key
+    if key.expires_at_s is not None and key.expires_at_s <= now_s:
+        raise InvalidKey("this API key has expired; ask for a new one")
+    if key.tenant.blocked:
+        raise InvalidKey("the tenant of this API key is blocked; the operator can unblock it")
+    for allowed in (key.tenant.models, key.models):
+        if allowed and request.model not in allowed:
+            raise ModelForbidden(f"this key may not use model {request.model!r}", param="model")
+
+
+async def _reserve(
+    desk: Desk,
+    place: Place,
+    dimensions: Dimensions,
+    request: ModelRequest,
+    targets: tuple[Deployment, ...],
+    caller: Caller,
+) -> Ticket:
+    """Holds the worst case on every budget; the output limit shrinks where only a smaller answer is affordable."""
+    wall_s = caller.started_at_s
+    worst = worst_case(request, targets, desk.calibration, wall_s)
+    budgets = caller.key.tenant.budgets
+    claims = claims_of(budgets, dimensions, worst) if budgets else []
+    if not claims:
+        return Ticket(place, None, replace(worst, output_limit=None) if worst.output_limit else worst)
+    if any(claim.budget.unit is Unit.NANO_USD for claim in claims):
+        _check_priced(desk, request, targets, wall_s)
+    answer = await desk.accounts.hold(dimensions.tenant, claims)
+    clamps = 0
+    while isinstance(answer, Shortage):
+        smaller = None
+        if answer.claim.budget.when_short is WhenShort.CLAMP and not answer.store_away and clamps < CLAMPS_MAX:
+            smaller = clamped(worst, answer.claim, answer.left, targets, wall_s)
+        if smaller is None:
+            raise _short(answer)
+        worst, clamps = smaller, clamps + 1
+        answer = await desk.accounts.hold(dimensions.tenant, claims_of(budgets, dimensions, worst))
+    return Ticket(place, answer, worst)
+
+
+def _check_priced(desk: Desk, request: ModelRequest, targets: tuple[Deployment, ...], wall_s: float) -> None:
+    """An unknown price is never a silent zero: a budget in dollars could not see it."""
+    if desk.unpriced_allowed:
+        return
+    for deployment in targets:
+        if deployment.price_at(wall_s) is None:
+            raise ModelNotPriced(
+                f"model {request.model!r} may be answered by {deployment.target}, which has no price, and a budget in "
+                "dollars applies; the operator can add one under prices.overrides",
+                param="model",
+            )
 
 
 def _limited(refusal: Refusal) -> RateLimited:
@@ -61,4 +172,24 @@ def _limited(refusal: Refusal) -> RateLimited:
     return RateLimited(
         f"the limit of {refusal.limit} {unit} is reached; retry in {refusal.wait_s:.1f} s",
         retry_after_s=min(refusal.wait_s, RETRY_AFTER_MAX_S),
+    )
+
+
+def _short(shortage: Shortage) -> BudgetExceeded | StoreAway:
+    budget, claim = shortage.claim.budget, shortage.claim
+    if shortage.store_away:
+        return StoreAway("the budget cannot be checked at the moment; retry shortly", retry_after_s=HELD_RETRY_S)
+    unit = budget.unit is Unit.NANO_USD
+    amount, left, need = (
+        (f"{usd_text(x)} USD" if unit else f"{x} tokens") for x in (budget.amount, shortage.left, claim.amount)
+    )
+    scope = budget.per if budget.per == "tenant" else f"{budget.per}:{claim.who}"
+    ends_s = shortage.window.ends_s
+    resets_at = None if budget.period.value == "lifetime" else datetime.fromtimestamp(ends_s, UTC).isoformat()
+    message = (
+        f"the budget of {amount} per {budget.period.value} ({scope}) has {left} left and this request may cost {need}"
+        + (f"; it begins anew at {resets_at}" if resets_at else "")
+    )
+    return BudgetExceeded(
+        message, scope=scope, resets_at=resets_at, retry_after_s=HELD_RETRY_S if shortage.may_pass else None
     )

@@ -14,7 +14,8 @@ from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.retry import Again, Next, Situation, Stop, decide
 from gateway.domain.routing import Conditions, RoutePlan, Session, after_setbacks, lacks, left_after, plan
 from gateway.domain.value import value
-from gateway.pipeline.admission import Ticket, worst_case_tokens
+from gateway.pipeline.admission import Place, worst_case_tokens
+from gateway.pipeline.cashier import Cashier
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.lease import Lease
 from gateway.pipeline.relay import Relay
@@ -39,7 +40,18 @@ class Served:
 class AttemptLoop:
     """Finds an answer for one request. Attempts are bounded by count, by the deadline and by the retry budget."""
 
-    __slots__ = ("_caller", "_deadline_s", "_desk", "_failed", "_last", "_left", "_request", "_session", "_trace")
+    __slots__ = (
+        "_caller",
+        "_cashier",
+        "_deadline_s",
+        "_desk",
+        "_failed",
+        "_last",
+        "_left",
+        "_request",
+        "_session",
+        "_trace",
+    )
 
     def __init__(
         self,
@@ -48,10 +60,12 @@ class AttemptLoop:
         request: ModelRequest,
         trace: Trace,
         *,
+        cashier: Cashier,
         session: Session | None,
         deadline_s: float,
     ) -> None:
         self._desk = desk
+        self._cashier = cashier
         self._caller = caller
         self._request = request
         self._trace = trace
@@ -136,39 +150,42 @@ class AttemptLoop:
 
     async def _lease(self, deployment: Deployment, *, panic: bool) -> Lease | None:
         """A permit and a place within the limits of the provider key; None, and a drop, when there is none now."""
-        ticket = await self._provider_room(deployment)
-        if ticket is None:
+        place = await self._provider_room(deployment)
+        if place is None:
             self._trace.drops.append(Drop(deployment.id, "provider_quota"))
             return None
         permit = self._desk.health.admit(deployment, panic=panic)
         if permit is None:
-            ticket.settle(0)
+            place.put_back()
             block = self._desk.health.blocked(deployment)
             self._trace.drops.append(Drop(deployment.id, block.reason if block else "no_permit"))
             return None
-        return Lease(self._desk.health, permit, ticket)
+        return Lease(self._desk.health, permit, place)
 
-    async def _provider_room(self, deployment: Deployment) -> Ticket | None:
+    async def _provider_room(self, deployment: Deployment) -> Place | None:
         quota, gates = self._desk.quota, deployment.gates
         if gates is OPEN:
-            return Ticket(quota, OPEN, 0)
+            return Place(quota, OPEN, 0)
         tokens = worst_case_tokens(self._request)
-        return None if await quota.take(gates, tokens) is not None else Ticket(quota, gates, tokens)
+        return None if await quota.take(gates, tokens) is not None else Place(quota, gates, tokens)
 
     async def _try(self, lease: Lease, wait_s: float) -> Served | Failure:
         """One attempt. Its lease is closed here unless an answer takes it along."""
         clock, trace = self._desk.clock, self._trace
         started_s = clock.monotonic_s()
         try:
+            self._cashier.open(lease.deployment)
             answer = await self._call(lease.deployment, started_s)
         except AttemptFailed as error:
             failure = self._last = error.failure
+            self._cashier.failed(failure)
             self._note(lease.deployment, started_s, wait_s, failure)
             lease.failure(failure, self.evidence())
             self._failed.append((failure, lease))
             lease.close(0)
             return failure
         except BaseException:
+            self._cashier.left()
             self._note(lease.deployment, started_s, wait_s, None, cancelled=True)
             lease.close(0)
             raise
@@ -193,7 +210,7 @@ class AttemptLoop:
             if not request.stream:
                 return dialect.decode_reply(request, await reply.read(REPLY_BYTES_MAX))
             await self._refuse_document(reply, dialect)
-            opening = Relay(reply, dialect, desk.clock, self._trace, pass_usage=request.include_usage)
+            opening = Relay(reply, dialect, desk.clock, self._trace, self._cashier, pass_usage=request.include_usage)
             await opening.open(started_s + deployment.timeouts.first_token_s, deployment.timeouts.idle_s)
             relay = opening
             return relay

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.domain.retry import RetryBudget
-from gateway.ports import Clock, Health, Pins, ProviderDialect, Quota, Recorder, Upstream
+from gateway.domain.tokens import Calibration
+from gateway.ports import Accounts, Clock, Health, Journal, Pins, ProviderDialect, Quota, Recorder, Runs, Upstream
 
 
 @dataclass(slots=True)
@@ -18,10 +19,15 @@ class Desk:
     upstream: Upstream
     health: Health
     quota: Quota
+    accounts: Accounts
+    journal: Journal
+    runs: Runs
     pins: Pins
     recorder: Recorder
     dialects: Mapping[str, ProviderDialect]
     retry_budgets: dict[str, RetryBudget] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    unpriced_allowed: bool = False
     interrupted: bool = False
 
     def retry_budget(self, route: str) -> RetryBudget:

@@ -5,27 +5,32 @@ from dataclasses import replace
 from types import TracebackType
 
 from gateway.domain.answer import error_for
-from gateway.domain.catalog import Catalog, Deployment, Route
+from gateway.domain.budget import Dimensions, Unit
+from gateway.domain.catalog import Catalog, Route
 from gateway.domain.errors import Draining, GatewayError, InternalError, UnknownModel
 from gateway.domain.failure import AttemptFailed
-from gateway.domain.money import cost_nano_usd
 from gateway.domain.quota import Gates
+from gateway.domain.record import Provenance
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
 from gateway.domain.sticky import session_key
 from gateway.pipeline.admission import Ticket, admit
 from gateway.pipeline.attempts import AttemptLoop, Served, deadline_of
+from gateway.pipeline.cashier import Cashier
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.relay import Relay
 from gateway.pipeline.trace import Trace, record_of, usage_of
+from gateway.pipeline.worst_case import candidates
 
 
 class Exchange:
     """`async with exchange(...) as answer`: a whole Reply, or self as a stream to be read with `next`."""
 
     __slots__ = (
+        "_booked",
         "_caller",
+        "_cashier",
         "_catalog",
         "_desk",
         "_loop",
@@ -44,6 +49,8 @@ class Exchange:
         self._request = request
         self._session: Session | None = None
         self._ticket: Ticket | None = None
+        self._booked: Dimensions | None = None
+        self._cashier: Cashier | None = None
         self._served: Served | None = None
         self._loop: AttemptLoop | None = None
         self._settled = False
@@ -64,13 +71,19 @@ class Exchange:
 
     async def _begin(self) -> None:
         routes = self._routes()
-        self._ticket = await admit(self._desk.quota, self._caller, self._request)
+        booked = self._booked = await self._dimensions()
+        ticket = await admit(self._desk, self._caller, booked, self._request, candidates(routes))
+        self._ticket = ticket
+        if ticket.worst.output_limit is not None:
+            self._request = replace(self._request, output_limit=ticket.worst.output_limit)
+        self._cashier = Cashier(self._desk, self._caller, booked, self._request, ticket)
         self._session = self._find_session(routes[0])
         self._loop = AttemptLoop(
             self._desk,
             self._caller,
             self._request,
             self.trace,
+            cashier=self._cashier,
             session=self._session,
             deadline_s=deadline_of(self._caller, routes[0]),
         )
@@ -80,7 +93,21 @@ class Exchange:
         if isinstance(answer, Reply):
             self.trace.usage = answer.usage
             self.trace.finish_reasons = answer.finish_reasons
-            self._rate(self._served.lease.deployment)
+            if answer.usage is None and answer.choices:
+                self.trace.whole_bytes = len(answer.body)
+
+    async def _dimensions(self) -> Dimensions:
+        """Under what the request is booked."""
+        caller = self._caller
+        key = caller.key
+        run = caller.run_id
+        if run is not None:
+            run = await self._desk.runs.root(key.tenant.id, run, caller.parent_run_id)
+        tags = caller.tags
+        if key.tags:
+            spoken = {name for name, _ in tags}
+            tags += tuple((name, text) for name, text in key.tags if name not in spoken)
+        return Dimensions(key.tenant.id, key.id, self._request.model, key.user or self._request.user, run, tags)
 
     def _routes(self) -> list[Route]:
         names = self._catalog.routes
@@ -130,7 +157,23 @@ class Exchange:
     @property
     def gates(self) -> Gates:
         """The limits that the caller passes, or that refused it."""
-        return self._caller.key.tenant.gates
+        return self._caller.key.tenant.gates if self._ticket is None else self._ticket.gates
+
+    @property
+    def output_limit(self) -> int | None:
+        """The limit for each choice to which the answer was cut down, None where it was not."""
+        worst = None if self._ticket is None else self._ticket.worst
+        return worst.output_limit if worst is not None and worst.clamped else None
+
+    @property
+    def budget_left_nano_usd(self) -> int | None:
+        """What is left of the tightest of the caller's budgets in dollars."""
+        if self._booked is None:
+            return None
+        left = self._desk.accounts.left
+        budgets = [b for b in self._caller.key.tenant.budgets if b.unit is Unit.NANO_USD]
+        rooms = [left(b, who) for b in budgets if (who := b.who(self._booked)) is not None]
+        return min(rooms, default=None)
 
     @property
     def ended(self) -> bool:
@@ -155,10 +198,6 @@ class Exchange:
             )
             raise error_for(failure, None) from None
 
-    def _rate(self, deployment: Deployment) -> None:
-        if deployment.price is not None and self.trace.usage is not None:
-            self.trace.cost_nano_usd = cost_nano_usd(deployment.price, self.trace.usage)
-
     def settle(self, error: BaseException | None = None) -> None:
         """The cashier and the chronicler, once. Never awaits, so that no cancellation can come between."""
         if self._settled:
@@ -173,15 +212,26 @@ class Exchange:
             trace.client_gone = True
         elif error is not None:
             trace.error = InternalError("the gateway failed; the operator finds the request by its id")
-        tokens = 0
-        if served is not None:
-            if isinstance(served.answer, Relay):
-                served.answer.close()
-                self._rate(served.lease.deployment)
-            usage, _ = usage_of(trace, self._request)
-            tokens = usage.total
-            served.lease.close(tokens)
-        if self._ticket is not None:
-            self._ticket.settle(tokens)
+        if self._cashier is not None:
+            self._charge(self._cashier, served)
+        elif self._ticket is not None:
+            self._ticket.settle(0, 0)
         now_s = self._desk.clock.monotonic_s()
         self._desk.recorder.record(record_of(trace, self._caller, self._request, now_s))
+
+    def _charge(self, cashier: Cashier, served: Served | None) -> None:
+        """First on record, then on the counters."""
+        trace = self.trace
+        usage, provenance = usage_of(trace, self._request)
+        if served is not None and isinstance(served.answer, Relay):
+            served.answer.close()
+        cashier.settle(usage, provenance, "client_gone" if trace.client_gone else "")
+        trace.overrun = cashier.overrun
+        if cashier.tokens and not cashier.unpriced:
+            trace.cost_nano_usd = cashier.cost_nano_usd
+        if served is not None:
+            target = served.lease.deployment.target
+            if provenance is Provenance.EXACT:
+                self._desk.calibration.observe(target, self._request.needs.input_tokens, usage.input)
+                trace.cost_nano_usd = cashier.cost_nano_usd if not cashier.unpriced else None
+            served.lease.close(cashier.tokens)

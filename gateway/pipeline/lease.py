@@ -2,21 +2,21 @@
 
 from gateway.domain.catalog import Deployment
 from gateway.domain.failure import Failure
-from gateway.pipeline.admission import Ticket
+from gateway.pipeline.admission import Place
 from gateway.ports import Evidence, Health, Permit
 
 
 class Lease:
     """`close` gives everything back, exactly once; a verdict may be told before it."""
 
-    __slots__ = ("_health", "_open", "_permit", "_told", "ticket")
+    __slots__ = ("_health", "_open", "_permit", "_told", "place")
 
-    def __init__(self, health: Health, permit: Permit, ticket: Ticket) -> None:
+    def __init__(self, health: Health, permit: Permit, place: Place) -> None:
         self._health = health
         self._permit = permit
         self._told = False
         self._open = True
-        self.ticket = ticket
+        self.place = place
 
     @property
     def deployment(self) -> Deployment:
@@ -41,4 +41,4 @@ class Lease:
         if not self._told:
             self._health.neutral(self._permit)
         self._health.release(self._permit)
-        self.ticket.settle(tokens)
+        self.place.settle(tokens)

@@ -1,11 +1,16 @@
 """The relay of one streamed answer: held back until it has content, then passed on as it comes."""
 
+from gateway.domain.errors import ReservationExhausted
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
 from gateway.domain.stream import SIGNALS, TRANSITIONS, EventKind, Signal, StreamEvent, StreamState
+from gateway.pipeline.cashier import BEAT_TOKENS, Cashier
 from gateway.pipeline.trace import Trace
 from gateway.ports import Clock, ProviderDialect, UpstreamReply
 
 HELD_BYTES_MAX = 256 * 1024
+BYTES_A_TOKEN_MOST = 5
+"""A stream is cut at its reservation by this count, so that dense text within its limit is never cut too early."""
+
 PINGS_EXTEND = 2
 """How many idle times a stream may last on comments alone."""
 
@@ -17,6 +22,9 @@ class Relay:
     """
 
     __slots__ = (
+        "_allowance",
+        "_beaten",
+        "_cashier",
         "_clock",
         "_decoder",
         "_dialect",
@@ -24,19 +32,31 @@ class Relay:
         "_pass_usage",
         "_quiet_s",
         "_reply",
+        "_spent",
         "_trace",
         "_wire",
         "state",
     )
 
     def __init__(
-        self, reply: UpstreamReply, dialect: ProviderDialect, clock: Clock, trace: Trace, *, pass_usage: bool
+        self,
+        reply: UpstreamReply,
+        dialect: ProviderDialect,
+        clock: Clock,
+        trace: Trace,
+        cashier: Cashier,
+        *,
+        pass_usage: bool,
     ) -> None:
         self._reply = reply
         self._dialect = dialect
         self._decoder = dialect.decode_stream()
         self._clock = clock
         self._trace = trace
+        self._cashier = cashier
+        self._allowance = cashier.allowance()
+        self._spent = False
+        self._beaten = 0
         self._pass_usage = pass_usage
         self._wire: list[bytes] = []
         self._idle_s = 0.0
@@ -59,8 +79,11 @@ class Relay:
                 raise AttemptFailed(_too_long_without_content())
 
     async def next(self) -> bytes:
-        """Bytes for the caller, whole events only; b"" after the end. Raises AttemptFailed once what came is given."""
+        """Bytes for the caller, whole events only; b"" after the end. Raises AttemptFailed or ReservationExhausted
+        once what came before has been given."""
         while not self._wire:
+            if self._spent:
+                raise self._exhausted()
             if self.state is StreamState.ENDED:
                 return b""
             started_s = self._clock.monotonic_s()
@@ -74,7 +97,7 @@ class Relay:
 
     @property
     def ended(self) -> bool:
-        return self.state is StreamState.ENDED and not self._wire
+        return self.state is StreamState.ENDED and not self._wire and not self._spent
 
     def close(self) -> None:
         self._reply.close()
@@ -84,13 +107,42 @@ class Relay:
         events = self._decoder.feed(chunk) if chunk else self._decoder.end()
         heard = False
         for event in events:
+            if event.produced and self._beyond(event.produced):
+                self._spent = True
+                self.state = StreamState.ENDED
+                return True
             self._accept(event)
             heard = heard or event.kind is not EventKind.COMMENT
             if self.state is StreamState.ENDED:
                 return True
         if not chunk:
             raise AttemptFailed(_truncated())
+        self._checkpoint()
         return heard
+
+    def _beyond(self, more_bytes: int) -> bool:
+        """Whether the next content is more than what is reserved pays for."""
+        trace = self._trace
+        trace.produced_events += 1
+        if self._allowance is None:
+            return False
+        counted = max(trace.produced_events, (trace.produced_bytes + more_bytes) // BYTES_A_TOKEN_MOST)
+        return counted > self._allowance
+
+    def _checkpoint(self) -> None:
+        counted = self._trace.produced_tokens
+        if counted - self._beaten >= BEAT_TOKENS:
+            self._beaten = counted
+            self._cashier.beat(counted)
+
+    def _exhausted(self) -> ReservationExhausted:
+        trace = self._trace
+        if self._allowance is not None:
+            trace.output_tokens_max = self._allowance
+        return ReservationExhausted(
+            f"the provider went on beyond the {self._allowance} output tokens that the budget had reserved for this "
+            "answer; declare a larger max_tokens, or wait until the budget begins anew"
+        )
 
     def _accept(self, event: StreamEvent) -> None:
         trace = self._trace

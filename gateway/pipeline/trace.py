@@ -5,6 +5,8 @@ from gateway.domain.record import Attempt, Drop, ExchangeRecord, Provenance
 from gateway.domain.reply import NO_USAGE, Usage
 from gateway.domain.request import Caller, ModelRequest
 
+BYTES_A_TOKEN = 4
+
 
 class Trace:
     """Written by the stations in turn, by one task only."""
@@ -18,12 +20,16 @@ class Trace:
         "error",
         "finish_reasons",
         "first_token_s",
+        "output_tokens_max",
+        "overrun",
         "panic",
         "produced_bytes",
+        "produced_events",
         "retries_denied",
         "sticky",
         "upstream_s",
         "usage",
+        "whole_bytes",
     )
 
     def __init__(self) -> None:
@@ -32,6 +38,10 @@ class Trace:
         self.error: GatewayError | None = None
         self.usage: Usage | None = None
         self.produced_bytes = 0
+        self.produced_events = 0
+        self.whole_bytes = 0
+        self.output_tokens_max: int | None = None
+        self.overrun = False
         self.cost_nano_usd: int | None = None
         self.finish_reasons: tuple[str, ...] = ()
         self.first_token_s: float | None = None
@@ -41,6 +51,12 @@ class Trace:
         self.committed = False
         self.client_gone = False
         self.sticky = "none"
+
+    @property
+    def produced_tokens(self) -> int:
+        """Output tokens of the content that came by, as far as bytes can tell."""
+        counted = -(-self.produced_bytes // BYTES_A_TOKEN)
+        return counted if self.output_tokens_max is None else min(counted, self.output_tokens_max)
 
 
 def record_of(trace: Trace, caller: Caller, request: ModelRequest, now_s: float) -> ExchangeRecord:
@@ -77,6 +93,7 @@ def record_of(trace: Trace, caller: Caller, request: ModelRequest, now_s: float)
         parent_run_id=caller.parent_run_id,
         tags=caller.tags,
         finish_reasons=trace.finish_reasons,
+        overrun=trace.overrun,
     )
 
 
@@ -106,8 +123,8 @@ def usage_of(trace: Trace, request: ModelRequest) -> tuple[Usage, Provenance]:
     if trace.usage is not None:
         return trace.usage, Provenance.EXACT
     if trace.produced_bytes:
-        return Usage(request.needs.input_tokens, max(1, trace.produced_bytes // 4)), Provenance.COUNTED
+        return Usage(request.needs.input_tokens, trace.produced_tokens), Provenance.COUNTED
     served = bool(trace.attempts) and trace.attempts[-1].failure is None
     if served or trace.committed:
-        return Usage(request.needs.input_tokens, 0), Provenance.ESTIMATED
+        return Usage(request.needs.input_tokens, trace.whole_bytes // BYTES_A_TOKEN), Provenance.ESTIMATED
     return NO_USAGE, Provenance.NONE

@@ -20,6 +20,9 @@ CAPABILITIES = Capabilities()
 TOKENS_MAX = 1 << 40
 
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.EMBEDDINGS: "/embeddings"}
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
+_NEW_LIMIT_HOSTS = frozenset({"api.openai.com"})
+"""Reasoning models there take the newer name alone; elsewhere the older one is what every host knows."""
 _OURS = frozenset({"model", "stream_options"})
 _PER_DAY = b"PerDay"
 """In the id of the quota that Google names in a 429: the hint beside it speaks of another one."""
@@ -76,6 +79,8 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     """The body is written anew from the parsed members; only the model, and for streams the usage wish, are ours."""
     members = request.members
     pieces = [b'{"model":', openai.encode(deployment.model)]
+    if request.output_limit is not None:
+        members = _limited(members, request.output_limit, deployment)
     for name, value in members.items():
         if name not in _OURS:
             pieces += (b",", openai.encode(name), b":", value)
@@ -90,6 +95,13 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
         deadline_s=deadline_s,
         headers=(_EVENTS if request.stream else _JSON, (b"x-request-id", request_id.encode())),
     )
+
+
+def _limited(members: dict[str, bytes], limit: int, deployment: Deployment) -> dict[str, bytes]:
+    """The members with an output limit of ours, in the name that the caller used or that the host knows."""
+    declared = [name for name in _OUTPUT_LIMITS if members.get(name, b"null") != b"null"]
+    names = declared or [_OUTPUT_LIMITS[deployment.provider.origin.host in _NEW_LIMIT_HOSTS]]
+    return {**members, **dict.fromkeys(names, b"%d" % limit)}
 
 
 def _stream_options(given: bytes | None) -> bytes:

@@ -30,7 +30,6 @@ class OwnBank:
                 self._counters[name] = _Counter(spent=amount, ends_s=ends_s)
 
     async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
-        del tenant, ticket
         lefts: list[int] = []
         for want in wants:
             counter = self._counters.get(want.counter)
@@ -48,7 +47,6 @@ class OwnBank:
         return grants
 
     async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
-        del tenant
         spent: list[int] = []
         for standing in standings:
             counter = self._counters.get(standing.counter)

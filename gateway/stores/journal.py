@@ -1,19 +1,20 @@
 """The journal on this machine's disk: one writer to a boot, numbered segments, a lock that dies with its process."""
 
 import fcntl
+import logging
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.formats.journal import Fact, line_of
+from gateway.formats.journal import Fact, Opened, line_of
+from gateway.ports import JournalFailed
+
+_log = logging.getLogger("meterway")
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 _LOCK = ".lock"
 _SEGMENT = ".journal"
-
-
-class JournalFailed(Exception):
-    """The journal cannot be written; the message says why and what to do."""
 
 
 class FileJournal:
@@ -27,6 +28,7 @@ class FileJournal:
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._torn = False
+        self._backlog: deque[bytes] = deque()
         self.segment = 0
         self.size_bytes = 0
         try:
@@ -37,15 +39,32 @@ class FileJournal:
             raise JournalFailed(_why(folder, error)) from error
 
     def write(self, fact: Fact) -> None:
-        line = line_of(fact)
+        """A new attempt is refused while the disk takes nothing; what is known of others waits in the backlog."""
+        if isinstance(fact, Opened):
+            self.catch_up()
+            self._append(line_of(fact))
+            return
+        self._backlog.append(line_of(fact))
+        try:
+            self.catch_up()
+        except JournalFailed as error:
+            _log.error("%s", error)
+
+    def catch_up(self) -> None:
+        """Writes what could not be written before. Raises JournalFailed."""
+        while self._backlog:
+            self._append(self._backlog[0])
+            self._backlog.popleft()
+
+    def _append(self, line: bytes) -> None:
         try:
             if self._torn:
                 line = b"\n" + line
             written = os.write(self._fd, line)
-            self.size_bytes += written
-            self._torn = written < len(line)
         except OSError as error:
             raise JournalFailed(_why(self.folder, error)) from error
+        self.size_bytes += written
+        self._torn = written < len(line)
         if self._torn:
             raise JournalFailed(f"the journal in {self.folder} took only a part of a line: is the disk full?")
         if self.size_bytes >= self._segment_bytes:
@@ -70,6 +89,13 @@ class FileJournal:
     def _open(self) -> int:
         path = segment_path(self.folder, self.boot, self.segment)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+class NoJournal:
+    """Implements ports.Journal where nothing is kept: `database: memory`."""
+
+    def write(self, fact: Fact) -> None:
+        """Forgets it."""
 
 
 def segment_path(folder: Path, boot: str, segment: int) -> Path:

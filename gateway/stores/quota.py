@@ -1,6 +1,6 @@
 """Rates and slots in the memory of one process."""
 
-from gateway.domain.quota import Gates, Refusal, Room, adjust, room, take
+from gateway.domain.quota import Gates, Refusal, Room, adjust, put_back, room, take
 from gateway.ports import Clock
 
 
@@ -15,7 +15,7 @@ class MemoryQuota:
     async def take(self, gates: Gates, tokens: int) -> Refusal | None:
         busy = self._busy
         for slot in gates.slots:
-            if busy.get(slot.counter, 0) >= slot.limit:
+            if busy.get(slot.counter, 0) >= slot.limit and not slot.shadow:
                 return Refusal("concurrent", slot.limit, 1, 1.0)
         refusal = take(self._arrivals, gates.rates, tokens, self._now_s())
         if refusal is None:
@@ -26,6 +26,11 @@ class MemoryQuota:
     def settle(self, gates: Gates, taken: int, actual: int) -> None:
         if actual != taken:
             adjust(self._arrivals, gates.rates, taken, actual, self._now_s())
+        for slot in gates.slots:
+            self._busy[slot.counter] -= 1
+
+    def put_back(self, gates: Gates, taken: int) -> None:
+        put_back(self._arrivals, gates.rates, taken, self._now_s())
         for slot in gates.slots:
             self._busy[slot.counter] -= 1
 

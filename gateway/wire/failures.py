@@ -2,7 +2,7 @@
 
 import re
 
-from gateway.domain.errors import GatewayError, UpstreamRefused
+from gateway.domain.errors import BudgetExceeded, GatewayError, UpstreamRefused
 from gateway.formats import openai
 
 MESSAGE_MAX = 2_000
@@ -18,25 +18,24 @@ def code_of(error: GatewayError) -> str:
 
 
 def body_of(error: GatewayError) -> bytes:
-    """`{"error": {...}}` as OpenAI writes it, plus `fault` and `retryable`."""
+    """`{"error": {...}}` as OpenAI writes it, plus `fault` and `retryable`, and of a budget `scope` and `resets_at`."""
     message, kind, param, code = error.message, error.type, error.param, code_of(error)
     if isinstance(error, UpstreamRefused) and error.reply is not None:
         shape = openai.decode_error_body(error.reply).error
         if isinstance(shape, openai.ErrorShape):
             message, kind = shape.message or message, shape.type or kind
             param = None if shape.param is None else str(shape.param)
-    return openai.encode(
-        {
-            "error": {
-                "message": _safe(message),
-                "type": kind,
-                "param": param,
-                "code": code,
-                "fault": error.fault.value,
-                "retryable": error.retryable,
-            }
-        }
-    )
+    shown: dict[str, object] = {
+        "message": _safe(message),
+        "type": kind,
+        "param": param,
+        "code": code,
+        "fault": error.fault.value,
+        "retryable": error.retryable,
+    }
+    if isinstance(error, BudgetExceeded):
+        shown |= {"scope": error.scope, "resets_at": error.resets_at}
+    return openai.encode({"error": shown})
 
 
 def event_of(error: GatewayError) -> bytes:

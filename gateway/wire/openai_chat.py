@@ -44,6 +44,7 @@ def parse(body: bytes) -> ModelRequest:
         include_usage=options is not None and bool(options.include_usage),
         session=_session(members) if rare else None,
         opening=_opening(raw_messages, len(messages)),
+        user=optional(members, "user", openai.decode_optional_text) or None if "user" in members else None,
     )
 
 
@@ -91,6 +92,7 @@ def _needs(members: dict[str, bytes], raw_messages: bytes, messages: list[openai
             vision=vision,
             input_tokens=input_tokens,
             output_tokens=_output_tokens(members),
+            choices=_choices(members),
         )
     tools = members.get("tools", b"null")
     response_format = optional(members, "response_format", openai.decode_response_format)
@@ -100,6 +102,7 @@ def _needs(members: dict[str, bytes], raw_messages: bytes, messages: list[openai
         json_schema=response_format is not None and response_format.type == "json_schema",
         input_tokens=input_tokens + estimate(tools),
         output_tokens=_output_tokens(members),
+        choices=_choices(members),
     )
 
 
@@ -110,8 +113,11 @@ def _output_tokens(members: dict[str, bytes]) -> int | None:
         limit = optional(members, name, openai.decode_output_limit) if name in members else None
         if limit is not None and (declared is None or limit > declared):
             declared = limit
-    choices = optional(members, "n", openai.decode_choices) or 1 if "n" in members else 1
-    return None if declared is None else declared * choices
+    return None if declared is None else declared * _choices(members)
+
+
+def _choices(members: dict[str, bytes]) -> int:
+    return optional(members, "n", openai.decode_choices) or 1 if "n" in members else 1
 
 
 def _session(members: dict[str, bytes]) -> str | None:

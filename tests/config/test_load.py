@@ -19,7 +19,9 @@ from gateway.config.load import ConfigInvalid, Loaded, load_text
 from gateway.config.report import check
 from gateway.config.schema import ConfigFile
 from gateway.config.sims import bind_sims
+from gateway.domain.budget import Unit
 from gateway.domain.catalog import AuthStyle, Origin, Price, Secret, Strategy
+from gateway.domain.period import Period
 from tests.config.samples import ENVIRON, EXAMPLE, SMALL, SMALL_ENVIRON
 
 FILE = Path("/etc/meterway/gateway.yaml")
@@ -54,8 +56,11 @@ def test_the_example_of_the_design_compiles() -> None:
     assert first.price is None
     key = catalog.keys[hashlib.sha256(ENVIRON["METERWAY_DEMO_KEY"].encode()).digest()]
     assert (key.id, key.tenant.id, key.tenant.limits.tokens_per_minute) == ("demo#0", "demo", 200_000)
-    assert [(item.nano_usd, item.per) for item in loaded.settings.budgets] == [(5_000_000_000, "day")]
-    assert ["budgets are not enforced by this version" in item.message for item in loaded.warnings] == [True]
+    tenant = next(iter(loaded.catalog.keys.values())).tenant
+    assert [(item.amount, item.unit, item.period) for item in tenant.budgets] == [
+        (5_000_000_000, Unit.NANO_USD, Period.DAY)
+    ]
+    assert loaded.warnings == ()
 
 
 def test_the_shipped_example_is_good() -> None:

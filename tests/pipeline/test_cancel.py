@@ -5,17 +5,23 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.domain.budget import Budget, Crossing, Unit
 from gateway.domain.call import UpstreamCall
-from gateway.domain.catalog import CallerKey, Catalog, Limits, Tenant
+from gateway.domain.catalog import CallerKey, Catalog, Limits, Price, Tenant
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
+from gateway.domain.period import Period
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.request import Caller
+from gateway.formats.journal import Closed, Fact, Opened
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
 from gateway.providers import openai
+from gateway.stores.accounts import CreditAccounts
+from gateway.stores.bank import OwnBank
 from gateway.stores.health import MemoryHealth
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
+from gateway.stores.runs import MemoryRuns
 from gateway.wire import openai_chat
 from tests.clock import ToldClock
 from tests.domain.values import deployment, route
@@ -88,6 +94,11 @@ class Records:
         self.all.append(record)
 
 
+class Facts:
+    def __init__(self, facts: list[Fact]) -> None:
+        self.write = facts.append
+
+
 async def talk(exchange: Exchange) -> None:
     async with exchange:
         while exchange.reply is None and not exchange.ended:
@@ -97,13 +108,33 @@ async def talk(exchange: Exchange) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bool) -> None:
     stop_at, finished = 0, False
+    crossings: list[Crossing] = []
     while not finished:
         stop_at += 1
         clock, records, steps = ToldClock(), Records(), Steps(stop_at)
         provider, quota, health = Provider(steps), MemoryQuota(clock), MemoryHealth(clock)
-        desk = Desk(clock, provider, health, quota, MemoryPins(clock), records, {"openai": openai})
-        bad, good = deployment("bad", priority=1), deployment("good", priority=2)
-        tenant = Tenant("t", Limits(requests_per_minute=10, tokens_per_minute=100_000, concurrent=1))
+        facts: list[Fact] = []
+        accounts = CreditAccounts(clock, OwnBank(clock), crossings.append, "boot")
+        desk = Desk(
+            clock=clock,
+            upstream=provider,
+            health=health,
+            quota=quota,
+            accounts=accounts,
+            journal=Facts(facts),
+            runs=MemoryRuns(),
+            pins=MemoryPins(clock),
+            recorder=records,
+            dialects={"openai": openai},
+        )
+        price = Price(1_000_000_000, 2_000_000_000)
+        bad, good = deployment("bad", priority=1, price=price), deployment("good", priority=2, price=price)
+        budgets = (
+            Budget("b", "t", 10**9, Unit.NANO_USD, Period.DAY),
+            Budget("n", "t", 10**6, Unit.TOKENS, Period.DAY),
+        )
+        limits = Limits(requests_per_minute=10, tokens_per_minute=100_000, concurrent=1)
+        tenant = Tenant("t", limits, budgets=budgets)
         catalog = Catalog(1, {"r": route(bad, good)})
         body = b'{"model":"r","messages":[{"role":"user","content":"hi"}],"stream":%b}'
         request = openai_chat.parse(body % (b"true" if stream else b"false"))
@@ -117,6 +148,11 @@ async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bo
         await asyncio.gather(task, waiting, return_exceptions=True)
         assert len(records.all) == 1
         assert records.all[0].client_gone is not finished
+        opened = [fact.attempt_id for fact in facts if isinstance(fact, Opened)]
+        closed = [fact for fact in facts if isinstance(fact, Closed)]
+        assert opened == [fact.attempt_id for fact in closed], "each attempt has one last word"
+        charged = sum(fact.cost_nano_usd for fact in closed), sum(fact.tokens for fact in closed)
+        assert [budget.amount - accounts.left(budget, "t") for budget in budgets] == list(charged)
         assert [line.in_flight for line in health.lines(catalog)] == [0, 0]
         assert await quota.take(tenant.gates, 0) is None, "the slot is free again"
         assert all(answer.closed == 1 for answer in provider.answers)

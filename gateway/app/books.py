@@ -1,0 +1,124 @@
+"""The gateway's accounts while it runs: bank, counters, journal, and the tasks that carry them on."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from gateway.domain.budget import Budget, Crossing
+from gateway.ports import Bank, BankAway, Clock, JournalFailed, Ledger
+from gateway.stores.accounts import CreditAccounts
+from gateway.stores.bank import OwnBank
+from gateway.stores.bookkeeper import Bookkeeper
+from gateway.stores.journal import FileJournal, NoJournal
+from gateway.stores.runs import MemoryRuns
+
+FOLLOW_S = 0.1
+TEND_S = 0.25
+SETTLE_S = 10.0
+
+_log = logging.getLogger("meterway")
+
+
+class Books:
+    """`async with`: recovered and open inside, everything in the ledger after it.
+
+    Without a ledger nothing outlives the process. A `bank` shared with other processes knows what was spent; one of our
+    own is told from the ledger.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        told: Callable[[Crossing], None],
+        *,
+        ledger: Ledger | None = None,
+        folder: Path | None = None,
+        bank: Bank | None = None,
+    ) -> None:
+        self.boot = secrets.token_hex(6)
+        self._clock = clock
+        self._ledger = ledger
+        self._own = OwnBank(clock) if bank is None else None
+        self.accounts = CreditAccounts(clock, self._own or bank or OwnBank(clock), told, self.boot)
+        self.runs = MemoryRuns()
+        self._file = None if ledger is None or folder is None else FileJournal(folder, self.boot)
+        self.journal = self._file or NoJournal()
+        self._keeper = None if self._file is None or ledger is None else Bookkeeper(self._file, ledger, clock.wall_s)
+        self._known: dict[tuple[str, str], Budget] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+
+    async def __aenter__(self) -> "Books":
+        if self._keeper is not None:
+            for boot in await asyncio.to_thread(self._keeper.recover):
+                _log.warning("finished the journal of a process that had died (%s)", boot)
+        self._tasks = [asyncio.create_task(self._tend_on())]
+        if self._keeper is not None:
+            self._tasks.append(asyncio.create_task(self._follow_on(self._keeper)))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(BankAway, TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self.accounts.tend()
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.finish)
+
+    async def adopt(self, budgets: Iterable[Budget]) -> None:
+        """Budgets that are new begin with what the ledger says was charged in their window."""
+        own, ledger = self._own, self._ledger
+        if own is None or ledger is None:
+            return
+        now_s = self._clock.wall_s()
+        for budget in budgets:
+            window = budget.window(now_s)
+            if (budget.id, window.id) in self._known:
+                continue
+            spent = await asyncio.to_thread(ledger.sums, budget, window.starts_s, window.ends_s)
+            own.open({budget.counter(who, window): amount for who, amount in spent.items()}, window.ends_s)
+            self._known[budget.id, window.id] = budget
+
+    async def caught_up(self) -> None:
+        """Returns when the ledger has everything that is on record now."""
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.follow)
+
+    async def _tend_on(self) -> None:
+        async for _ in _ticks(TEND_S):
+            if self._file is not None:
+                with contextlib.suppress(JournalFailed):
+                    self._file.catch_up()
+            with contextlib.suppress(BankAway):
+                await self.accounts.tend()
+            if self._own is not None:
+                self._own.prune()
+
+    async def _follow_on(self, keeper: Bookkeeper) -> None:
+        """The ledger may be away for long: the journal waits on disk."""
+        broken = False
+        async for _ in _ticks(FOLLOW_S):
+            if not keeper.behind:
+                continue
+            try:
+                await asyncio.to_thread(keeper.follow)
+            except Exception as error:  # noqa: BLE001  # whatever the database says, the books go on from here
+                if not broken:
+                    _log.error("the ledger cannot be written, the journal keeps what is charged: %s", error)
+                broken = True
+            else:
+                broken = False
+
+
+async def _ticks(every_s: float) -> AsyncIterator[None]:
+    while True:
+        await asyncio.sleep(every_s)
+        yield

@@ -1,0 +1,156 @@
+"""The cashier of one request: what each attempt came to goes on record, and the hold becomes a charge."""
+
+from gateway.domain.budget import Dimensions
+from gateway.domain.catalog import Deployment, Price
+from gateway.domain.errors import JournalUnavailable
+from gateway.domain.failure import Charge, Failure, Sent
+from gateway.domain.ledger import EntryKind
+from gateway.domain.money import affordable_output, cost_nano_usd
+from gateway.domain.record import Provenance
+from gateway.domain.reply import NO_USAGE, Usage
+from gateway.domain.request import Caller, ModelRequest
+from gateway.formats.journal import Beat, Closed, Opened
+from gateway.pipeline.admission import Ticket
+from gateway.pipeline.desk import Desk
+from gateway.ports import JournalFailed
+
+BEAT_TOKENS = 16
+"""A stream's checkpoints: what a killed process may be off by, on the safe side."""
+
+
+class Cashier:
+    """One attempt is open at a time: `open` before it is sent, then exactly one of `failed`, `left` and `settle`.
+
+    `cost_nano_usd` and `tokens` are what the closed attempts came to.
+    """
+
+    __slots__ = (
+        "_attempt_id",
+        "_caller",
+        "_desk",
+        "_dimensions",
+        "_number",
+        "_price",
+        "_request",
+        "_ticket",
+        "cost_nano_usd",
+        "overrun",
+        "tokens",
+        "unpriced",
+    )
+
+    def __init__(
+        self, desk: Desk, caller: Caller, dimensions: Dimensions, request: ModelRequest, ticket: Ticket
+    ) -> None:
+        self._desk = desk
+        self._caller = caller
+        self._dimensions = dimensions
+        self._request = request
+        self._ticket = ticket
+        self._number = 0
+        self._attempt_id = ""
+        self._price: Price | None = None
+        self.cost_nano_usd = 0
+        self.tokens = 0
+        self.unpriced = False
+        self.overrun = False
+
+    def open(self, deployment: Deployment) -> None:
+        """On record before the provider can have it. Raises JournalUnavailable."""
+        caller, booked = self._caller, self._dimensions
+        self._number += 1
+        attempt_id = f"{caller.request_id}.{self._number}"
+        price = self._price = deployment.price_at(caller.started_at_s)
+        input_tokens = self._input_tokens
+        output_tokens = BEAT_TOKENS if self._request.stream else self._ticket.worst.output_tokens
+        cost = 0 if price is None else cost_nano_usd(price, Usage(input_tokens, output_tokens))
+        opened = Opened(
+            attempt_id,
+            caller.request_id,
+            booked.tenant,
+            booked.key,
+            caller.started_at_s,
+            booked.model,
+            deployment.provider.name,
+            deployment.model,
+            "" if price is None else price.id,
+            input_tokens,
+            cost,
+            input_tokens + output_tokens,
+            booked.user,
+            caller.run_id,
+            booked.run,
+            booked.tags,
+        )
+        try:
+            self._desk.journal.write(opened)
+        except JournalFailed as error:
+            raise JournalUnavailable("the gateway cannot keep its books at the moment") from error
+        self._attempt_id = attempt_id
+        self._ticket.dispatched()
+
+    def allowance(self) -> int | None:
+        """Output tokens that the hold pays for at the open attempt's price; None where no budget counts."""
+        if self._ticket.hold is None:
+            return None
+        worst, price = self._ticket.worst, self._price
+        if price is None:
+            return worst.output_tokens
+        return max(worst.output_tokens, affordable_output(price, worst.input_tokens, worst.nano_usd))
+
+    def beat(self, output_tokens: int) -> None:
+        """A checkpoint of a running stream, with one interval on top."""
+        reached = output_tokens + BEAT_TOKENS
+        cost = 0 if self._price is None else cost_nano_usd(self._price, Usage(self._input_tokens, reached))
+        self._desk.journal.write(Beat(self._attempt_id, reached, cost))
+
+    def failed(self, failure: Failure) -> None:
+        """An attempt without an answer: nothing, or its input where the provider may have billed it."""
+        billed = failure.rule.charge is not Charge.NOTHING and failure.sent is not Sent.NO
+        self._without_answer(failure.kind.value, billed=billed)
+
+    def left(self) -> None:
+        """The caller or the gateway gave the attempt up before an answer; the provider may have billed the input."""
+        self._without_answer("client_gone", billed=True)
+
+    def settle(self, usage: Usage, provenance: Provenance, cause: str = "") -> None:
+        """The open attempt's last word; what the request came to is charged."""
+        if self._attempt_id:
+            cost = 0 if self._price is None else cost_nano_usd(self._price, usage)
+            self._close(EntryKind.POST, usage, provenance, cost, cause)
+        self.overrun = self._ticket.settle(self.cost_nano_usd, self.tokens)
+
+    @property
+    def _input_tokens(self) -> int:
+        return self._request.needs.input_tokens
+
+    def _without_answer(self, cause: str, *, billed: bool) -> None:
+        if not self._attempt_id:
+            return
+        if not billed:
+            self._close(EntryKind.VOID, NO_USAGE, Provenance.NONE, 0, cause)
+            return
+        usage = Usage(self._input_tokens, 0)
+        cost = 0 if self._price is None else cost_nano_usd(self._price, usage)
+        self._close(EntryKind.POST, usage, Provenance.ESTIMATED, cost, cause)
+
+    def _close(self, kind: EntryKind, usage: Usage, provenance: Provenance, cost: int, cause: str) -> None:
+        self.cost_nano_usd += cost
+        self.tokens += usage.total
+        unpriced = self._price is None and kind is EntryKind.POST
+        self.unpriced = self.unpriced or unpriced
+        self._desk.journal.write(
+            Closed(
+                self._attempt_id,
+                kind.value,
+                self._desk.clock.wall_s(),
+                usage.figures,
+                cost,
+                usage.total,
+                provenance.value,
+                "" if self._price is None else self._price.id,
+                unpriced,
+                cause,
+            )
+        )
+        self._attempt_id = ""

@@ -1,0 +1,103 @@
+"""What a request may come to at most: tokens, and money at the dearest of the targets that may answer it."""
+
+import math
+from collections.abc import Sequence
+
+from gateway.domain.budget import Budget, Claim, Dimensions, Unit
+from gateway.domain.catalog import Deployment, Route
+from gateway.domain.money import affordable_output, ceiling_nano_usd
+from gateway.domain.request import ModelRequest, Operation
+from gateway.domain.tokens import SAFETY, Calibration
+from gateway.domain.value import value
+
+OUTPUT_TOKENS_UNKNOWN = 4_096
+"""The output limit that a request without one gets at a model whose own limit is not known."""
+
+OUTPUT_TOKENS_MIN = 16
+"""Less than that for each choice is no answer, so it is refused instead."""
+
+
+@value
+class WorstCase:
+    """`output_limit` is the limit for each choice that the gateway has to write into the request, None for none."""
+
+    input_tokens: int
+    output_tokens: int
+    choices: int
+    nano_usd: int
+    output_limit: int | None = None
+    clamped: bool = False
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+def worst_case(
+    request: ModelRequest, deployments: Sequence[Deployment], calibration: Calibration, wall_s: float
+) -> WorstCase:
+    """Over all targets. A target without a price adds nothing: whether it may be used is decided elsewhere."""
+    estimate = max(1, request.needs.input_tokens)
+    factor = max((calibration.factor(d.target) for d in deployments), default=1.0)
+    input_tokens = math.ceil(estimate * factor * SAFETY)
+    choices = request.needs.choices
+    output_tokens, output_limit = 0, None
+    if request.operation is not Operation.EMBEDDINGS:
+        output_tokens, output_limit = _output(request, deployments, choices)
+    nano_usd = 0
+    for deployment in deployments:
+        price = deployment.price_at(wall_s)
+        if price is not None:
+            nano_usd = max(nano_usd, ceiling_nano_usd(price, input_tokens, output_tokens))
+    return WorstCase(input_tokens, output_tokens, choices, nano_usd, output_limit)
+
+
+def _output(request: ModelRequest, deployments: Sequence[Deployment], choices: int) -> tuple[int, int | None]:
+    """Tokens of all choices, and the limit to write where neither the caller nor the model has one."""
+    declared = request.needs.output_tokens
+    caps = [deployment.capabilities.output_tokens for deployment in deployments]
+    known = [cap for cap in caps if cap is not None]
+    if declared is not None:
+        most = choices * max(known) if known and len(known) == len(caps) else declared
+        return min(declared, most), None
+    if known and len(known) == len(caps):
+        return choices * max(known), None
+    limit = max(OUTPUT_TOKENS_UNKNOWN, *known) if known else OUTPUT_TOKENS_UNKNOWN
+    return choices * limit, limit
+
+
+def clamped(
+    worst: WorstCase, claim: Claim, left: int, deployments: Sequence[Deployment], wall_s: float
+) -> WorstCase | None:
+    """The largest smaller request that fits into `left` of the claim's budget; None when none is worth sending."""
+    if claim.budget.unit is Unit.TOKENS:
+        output = left - worst.input_tokens
+    else:
+        prices = [price for d in deployments if (price := d.price_at(wall_s)) is not None]
+        output = min((affordable_output(price, worst.input_tokens, left) for price in prices), default=-1)
+    limit = min(output, worst.output_tokens - 1) // worst.choices
+    if limit < OUTPUT_TOKENS_MIN or worst.output_tokens == 0:
+        return None
+    output = limit * worst.choices
+    nano_usd = 0
+    for deployment in deployments:
+        if (price := deployment.price_at(wall_s)) is not None:
+            nano_usd = max(nano_usd, ceiling_nano_usd(price, worst.input_tokens, output))
+    return WorstCase(worst.input_tokens, output, worst.choices, nano_usd, limit, clamped=True)
+
+
+def claims_of(budgets: Sequence[Budget], dimensions: Dimensions, worst: WorstCase) -> list[Claim]:
+    """One claim on each budget that the request falls under."""
+    claims: list[Claim] = []
+    for budget in budgets:
+        if (who := budget.who(dimensions)) is not None:
+            amount = worst.nano_usd if budget.unit is Unit.NANO_USD else worst.tokens
+            claims.append(Claim(budget, who, amount))
+    return claims
+
+
+def candidates(routes: Sequence[Route]) -> tuple[Deployment, ...]:
+    """Every target that may come to answer."""
+    if len(routes) == 1:
+        return routes[0].deployments
+    return tuple(deployment for route in routes for deployment in route.deployments)
