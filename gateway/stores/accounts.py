@@ -279,9 +279,12 @@ class CreditAccounts:
         self._dirty.difference_update(account for account in accounts if account.spent == account.reported)
 
     async def _say(self, tenant: str, accounts: list[Account]) -> None:
+        """A debt ends here: once the bank knows of all that was spent, it lends only what is truly left."""
         standings = [account.standing() for account in accounts]
+        debts = [min(0, account.credit) for account in accounts]
         totals = await self._bank.report(tenant, standings)
-        for account, standing, total in zip(accounts, standings, totals, strict=True):
+        for account, standing, debt, total in zip(accounts, standings, debts, totals, strict=True):
+            account.credit -= debt
             account.reported = standing.spent
             account.others = total - standing.spent
             self.charged(account)
