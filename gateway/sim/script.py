@@ -44,6 +44,7 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     """In OpenAI's words: stop, length, tool_calls, content_filter."""
     refusal: str | None = None
     empty_choices: bool = False
+    ignore_output_limit: bool = False
     thinking: str | None = None
     """Anthropic's thinking block; its tokens count as reasoning."""
     cached_tokens: Count = 0

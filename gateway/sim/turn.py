@@ -81,7 +81,8 @@ def compose(ask: Ask, answer: Answer, seed: int, number: int, created_s: int) ->
     name = f"{seed & 0xFFFF:04x}{number:012x}"
     thinking_tokens = count_tokens(answer.thinking or "")
     reasoning = answer.reasoning_tokens + thinking_tokens
-    room = None if ask.output_tokens_max is None else max(0, ask.output_tokens_max - reasoning)
+    limited = ask.output_tokens_max is not None and not answer.ignore_output_limit
+    room = max(0, (ask.output_tokens_max or 0) - reasoning) if limited else None
     choices: tuple[Choice, ...] = ()
     if not answer.empty_choices and ask.dialect not in SPEECHLESS:
         choices = tuple(_choice(ask, answer, f"{name}{at:02x}", seed + at, room) for at in range(ask.choices))

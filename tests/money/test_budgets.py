@@ -1,0 +1,166 @@
+"""Budgets over the real door: never overspent, well used, and clear words when they are empty."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.rows.house import House, standing
+from tests.rows.talk import Seen
+
+IN, OUT = 1_000, 2_000
+"""Nano-USD for each token at the prices of the house."""
+
+NANO = 1_000_000_000
+
+
+@asynccontextmanager
+async def spending(
+    *budgets: Mapping[str, Any], answer: Mapping[str, Any] = {}, pace: Mapping[str, Any] = {}, **more: Any
+) -> AsyncIterator[House]:
+    tenants = [
+        {"id": "first", "keys": ["env:CALLER_ONE", "env:CALLER_TWO"], "budgets": list(budgets)},
+        {"id": "second", "keys": ["env:CALLER_OTHER"]},
+    ]
+    script = {"otherwise": {"answer": dict(answer), "pace": dict(pace)}}
+    async with standing(a=script, extra={"tenants": tenants, "database": "memory"}, **more) as house:
+        yield house
+
+
+def spent(house: House) -> int:
+    """What the records say; the provider's bill must say the same."""
+    charged = sum(record.cost_nano_usd or 0 for record in house.records)
+    bill = sum(line.input_tokens * IN + line.output_tokens * OUT for line in house.sims["a"].bill)
+    assert charged == bill
+    return charged
+
+
+def left(house: House, number: int = 0) -> int:
+    budget = house.gateway.door.catalog.keys.popitem()[1].tenant.budgets[number]
+    return house.gateway.books.accounts.left(budget, "first")
+
+
+async def test_a_request_is_charged_what_it_cost_and_says_what_is_left() -> None:
+    async with spending({"usd": 1, "per": "day"}) as house:
+        seen = await house.ask(max_tokens=100)
+        cost = spent(house)
+        assert cost > 0
+        second = await house.ask(max_tokens=100)
+        assert seen.headers["x-gateway-budget-remaining-usd"] == f"{(NANO - cost) / NANO:.9f}".rstrip("0")
+        assert second.status == 200
+
+
+async def test_an_empty_budget_is_402_with_scope_and_reset() -> None:
+    async with spending({"usd": 0.0001, "per": "day", "when_short": "refuse"}) as house:
+        seen = await house.ask(max_tokens=100)
+        assert (seen.status, seen.error["code"], seen.error["scope"]) == (402, "budget_exceeded", "tenant")
+        assert seen.error["resets_at"].endswith("T00:00:00+00:00")
+        assert (seen.headers["x-should-retry"], seen.error["retryable"]) == ("false", False)
+        assert house.calls("a") == 0
+        other = await house.ask(caller="other", max_tokens=100)
+        assert other.status == 200
+
+
+async def test_what_fits_only_smaller_is_cut_down_and_said() -> None:
+    async with spending({"usd": 0.0005, "per": "day"}, answer={"text_chars": 4_000}) as house:
+        seen = await house.ask(max_tokens=1_000)
+        limit = int(seen.headers["x-gateway-output-limit"])
+        assert 16 <= limit < 250
+        assert seen.json["usage"]["completion_tokens"] == limit
+        assert seen.json["choices"][0]["finish_reason"] == "length"
+        assert 0 < spent(house) <= 500_000
+
+
+@pytest.mark.parametrize("declared", [{"max_tokens": 40}, {}])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("callers", [20, 200])
+async def test_a1_a_race_for_a_budget_overspends_nothing_and_uses_nearly_all(
+    callers: int, stream: bool, declared: dict[str, int]
+) -> None:
+    async with spending({"usd": 0.02, "per": "day"}, answer={"text_chars": 100}) as house:
+
+        async def spend() -> None:
+            for _ in range(1_000):
+                seen = await house.ask(stream=stream, **declared)
+                if seen.status == 402 and not seen.error["retryable"]:
+                    return
+                assert seen.status in (200, 402), seen
+            raise AssertionError("the budget never ends")
+
+        await asyncio.gather(*(spend() for _ in range(callers)))
+        assert 0.95 * 0.02 * NANO <= spent(house) <= 0.02 * NANO
+
+
+async def test_reg6_the_largest_of_two_output_limits_is_held() -> None:
+    async with spending({"usd": 0.001, "per": "day", "when_short": "refuse"}) as house:
+        seen = await house.ask(max_tokens=1, max_completion_tokens=10_000)
+        assert seen.status == 402
+        seen = await house.ask(max_tokens=100, n=10)
+        assert seen.status == 402
+
+
+async def test_u31_under_a_budget_in_dollars_a_model_without_a_price_is_refused() -> None:
+    prices = {"prices": {"unknown": "refuse"}}
+    tenants = [
+        {"id": "first", "keys": ["env:CALLER_ONE"], "budgets": [{"usd": 1, "per": "day"}]},
+        {"id": "second", "keys": ["env:CALLER_OTHER"], "budgets": [{"tokens": 10_000, "per": "day"}]},
+    ]
+    async with standing(a={}, extra={"database": "memory", "tenants": tenants, **prices}) as house:
+        seen = await house.ask()
+        assert (seen.status, seen.error["code"]) == (400, "model_not_priced")
+        assert house.calls("a") == 0
+        assert (await house.ask(caller="other")).status == 200
+
+
+async def run(house: House, run_id: str, parent: str | None = None, **more: Any) -> Seen:
+    headers = {"x-run-id": run_id} | ({"x-parent-run-id": parent} if parent else {})
+    return await house.ask(headers=headers, max_tokens=50, **more)
+
+
+async def test_a_tree_of_runs_shares_one_budget() -> None:
+    async with spending({"usd": 0.001, "per": "lifetime", "for": "run"}, answer={"text_chars": 200}) as house:
+        chain = [("root", None), ("child", "root"), ("grandchild", "child")]
+        statuses = [(await run(house, *chain[number % 3])).status for number in range(30)]
+        assert statuses[0] == 200
+        assert statuses[-3:] == [402, 402, 402]
+        assert 0.85 * 1_000_000 <= spent(house) <= 1_000_000
+        assert (await run(house, "another")).status == 200
+
+
+async def test_a_stream_that_goes_on_beyond_its_reservation_is_cut() -> None:
+    answer = {"text_chars": 4_000, "ignore_output_limit": True}
+    async with spending({"usd": 0.0005, "per": "day"}, answer=answer, pace={"event_s": 0.001}) as house:
+        seen = await house.ask(stream=True, max_tokens=50)
+        assert (seen.status, seen.whole, seen.error["code"]) == (200, True, "reservation_exhausted")
+        record = house.record
+        assert record.provenance.value == "counted"
+        assert record.usage.output * 4 - 3 <= len(seen.text) <= record.usage.output * 4
+        assert 0 < (record.cost_nano_usd or 0) <= 50 * OUT + 2 * record.usage.input * IN
+
+
+async def test_a1_a_provider_that_ignores_limits_cannot_overspend_with_streams() -> None:
+    answer = {"text_chars": 2_000, "ignore_output_limit": True}
+    async with spending({"usd": 0.01, "per": "day"}, answer=answer, pace={"event_s": 0.001}) as house:
+
+        async def spend() -> None:
+            for _ in range(200):
+                seen = await house.ask(stream=True, max_tokens=60)
+                if seen.status == 402 and not seen.error["retryable"]:
+                    return
+
+        await asyncio.gather(*(spend() for _ in range(50)))
+        charged = sum(record.cost_nano_usd or 0 for record in house.records)
+        assert 0.95 * 0.01 * NANO <= charged <= 0.01 * NANO
+
+
+async def test_failed_attempts_cost_nothing_where_no_bill_can_be() -> None:
+    script = {"otherwise": {"fault": {"kind": "status", "status": 500}}}
+    tenants = [{"id": "first", "keys": ["env:CALLER_ONE"], "budgets": [{"usd": 1, "per": "day"}]}]
+    async with standing(a=script, b={}, extra={"tenants": tenants, "database": "memory"}) as house:
+        seen = await house.ask(max_tokens=10)
+        assert seen.status == 200
+        served = sum(line.input_tokens * IN + line.output_tokens * OUT for line in house.sims["b"].bill)
+        assert house.record.cost_nano_usd == served
+        assert left(house) == NANO - served
