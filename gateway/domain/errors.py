@@ -47,6 +47,12 @@ class InvalidKey(CallerError):
     status, code, type = 401, "invalid_api_key", "authentication_error"
 
 
+class KeyReused(CallerError):
+    """An idempotency key came again with another body."""
+
+    status, code = 422, "idempotency_key_reused"
+
+
 class UnknownModel(CallerError):
     status, code = 404, "model_not_found"
 

@@ -75,6 +75,7 @@ class ExchangeRecord:
     tags: tuple[tuple[str, str], ...] = ()
     finish_reasons: tuple[str, ...] = ()
     overrun: bool = False
+    replay_of: str | None = None
 
     @property
     def served_by(self) -> Attempt | None:

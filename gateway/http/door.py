@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,18 @@ from gateway.domain.errors import (
     GatewayError,
     InvalidKey,
     InvalidRequest,
+    KeyReused,
     MethodNotAllowed,
 )
 from gateway.domain.money import usd_text
 from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation
-from gateway.http import heads
+from gateway.http import heads, once
 from gateway.http.cycle import DoorCycle, watch
 from gateway.http.guard import StreamGuard
 from gateway.http.limits import DoorLimits
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
+from gateway.pipeline.replays import Claimed, Mismatch, SharedAnswer
 from gateway.pipeline.trace import Trace, record_of
 from gateway.wire import embeddings, failures, openai_chat
 
@@ -71,6 +73,21 @@ class Door:
         self.limits = limits
         self.draining = False
         self._other = other
+        self._running: set[asyncio.Task[None]] = set()
+
+    def begin(self, call: Coroutine[Any, Any, None]) -> None:
+        """Runs on when its callers leave; `close` waits for it."""
+        task = asyncio.create_task(call)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def close(self) -> None:
+        """After the last connection: what still runs is told that the gateway goes down, and settles."""
+        self.desk.interrupted = True
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = ENDPOINTS.get(scope["path"])
@@ -157,16 +174,75 @@ class Visit:
         except asyncio.CancelledError:
             self._record_refusal(key, self._why_cancelled())
             raise
+        given = self._head.get(once.HEADER)
+        if given is None:
+            await self._exchange(caller, request)
+        else:
+            await self._exchange_once(caller, request, given)
+
+    async def _exchange(self, caller: Caller, request: ModelRequest) -> bool:
+        """Whether the answer is whole and good."""
         exchange = Exchange(self._desk, self._catalog, caller, request)
         try:
             async with exchange:
                 if exchange.reply is None:
                     await self._stream(exchange)
-                    return
+                    return exchange.trace.error is None
         except GatewayError as error:
             await self._refuse(error, exchange)
-            return
+            return False
         await self._whole(exchange)
+        return True
+
+    async def _exchange_once(self, caller: Caller, request: ModelRequest, given: bytes) -> None:
+        """Runs the call, joins the one that runs, or gives its answer again; also the first caller only reads."""
+        replays = self._desk.replays
+        try:
+            identity = once.identity(caller.key.tenant.id, given)
+            found = replays.claim(identity, once.fingerprint(request), self._id)
+            if isinstance(found, Mismatch):
+                raise KeyReused("this idempotency-key was used with another request; send a new key")
+        except GatewayError as error:
+            self._record_refusal(caller.key, error)
+            await self._refuse(error)
+            return
+        answer = found.answer
+        if isinstance(found, Claimed):
+            self._door.begin(self._detached(answer)._run_once(identity, caller, request))  # noqa: SLF001 - a twin
+            await self._pass_on(answer, replay=None)
+            return
+        trace = Trace()
+        trace.replay_of = answer.request_id
+        await self._pass_on(answer, replay=answer.done)
+        self._desk.recorder.record(record_of(trace, caller, request, self._desk.clock.monotonic_s()))
+
+    def _detached(self, answer: SharedAnswer) -> "Visit":
+        """The same request, answered into `answer`, whoever of its callers stays."""
+        twin = Visit(self._door, self._endpoint, self._scope, self._receive, answer.send)
+        twin._id, twin._started_s = self._id, self._started_s
+        return twin
+
+    async def _run_once(self, identity: bytes, caller: Caller, request: ModelRequest) -> None:
+        keep = False
+        try:
+            keep = await self._exchange(caller, request)
+        except asyncio.CancelledError:
+            await self._cancelled()
+        finally:
+            self._desk.replays.ended(identity, keep=keep)
+
+    async def _pass_on(self, answer: SharedAnswer, *, replay: bool | None) -> None:
+        """To this caller; `replay` is None for the one that began it, else whether the answer had ended before."""
+        begun = False
+        async for message in answer.messages():
+            if message["type"] == "http.response.start":
+                begun = True
+                if self._cycle is not None and _STREAM_HEAD[0] in message["headers"]:
+                    self._cycle.event_stream = True
+            shown = message if replay is None else once.replayed(message, answer, self._id, ended=replay)
+            await self._send(shown)
+        if not begun:
+            await self._refuse(Draining("the gateway is shutting down; send the request again", retry_after_s=1.0))
 
     def _check_method(self) -> None:
         if self._scope["method"] != "POST":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.domain.retry import RetryBudget
 from gateway.domain.tokens import Calibration
+from gateway.pipeline.replays import Replays
 from gateway.ports import Accounts, Clock, Health, Journal, Pins, ProviderDialect, Quota, Recorder, Runs, Upstream
 
 
@@ -26,9 +27,13 @@ class Desk:
     recorder: Recorder
     dialects: Mapping[str, ProviderDialect]
     retry_budgets: dict[str, RetryBudget] = field(default_factory=dict)
+    replays: Replays = field(init=False)
     calibration: Calibration = field(default_factory=Calibration)
     unpriced_allowed: bool = False
     interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        self.replays = Replays(self.clock)
 
     def retry_budget(self, route: str) -> RetryBudget:
         budget = self.retry_budgets.get(route)

@@ -25,6 +25,7 @@ class Trace:
         "panic",
         "produced_bytes",
         "produced_events",
+        "replay_of",
         "retries_denied",
         "sticky",
         "upstream_s",
@@ -40,6 +41,7 @@ class Trace:
         self.produced_bytes = 0
         self.produced_events = 0
         self.whole_bytes = 0
+        self.replay_of: str | None = None
         self.output_tokens_max: int | None = None
         self.overrun = False
         self.cost_nano_usd: int | None = None
@@ -94,6 +96,7 @@ def record_of(trace: Trace, caller: Caller, request: ModelRequest, now_s: float)
         tags=caller.tags,
         finish_reasons=trace.finish_reasons,
         overrun=trace.overrun,
+        replay_of=trace.replay_of,
     )
 
 

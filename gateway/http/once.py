@@ -1,0 +1,41 @@
+"""A request under an idempotency key: its identity, and the way of a shared answer to one of its callers."""
+
+import hashlib
+
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.request import ModelRequest
+from gateway.http.heads import Headers
+from gateway.pipeline.replays import Message, SharedAnswer
+
+KEY_BYTES_MAX = 256
+HEADER = b"idempotency-key"
+
+
+def identity(tenant: str, given: bytes) -> bytes:
+    """No two tenants share one, and nobody can read the key from it."""
+    if not 0 < len(given) <= KEY_BYTES_MAX:
+        raise InvalidRequest(f"idempotency-key has {len(given)} bytes; send 1 to {KEY_BYTES_MAX}")
+    return hashlib.sha256(b"%d:%b:%b" % (len(tenant), tenant.encode(), given)).digest()
+
+
+def fingerprint(request: ModelRequest) -> bytes:
+    """Of what is asked: the operation and every member, in whatever order they were written."""
+    digest = hashlib.sha256(request.operation.value.encode())
+    for name in sorted(request.members):
+        value = request.members[name]
+        digest.update(b"%d:%b:%d:" % (len(name), name.encode(), len(value)))
+        digest.update(value)
+    return digest.digest()
+
+
+def replayed(message: Message, answer: SharedAnswer, request_id: str, *, ended: bool) -> Message:
+    """The head of a shared answer for a caller that did not begin it."""
+    if message["type"] != "http.response.start":
+        return message
+    own: Headers = [
+        (b"x-request-id", request_id.encode()),
+        (b"x-gateway-replayed" if ended else b"x-gateway-joined", b"true"),
+        (b"x-gateway-replay-of", answer.request_id.encode()),
+    ]
+    kept = [pair for pair in message["headers"] if pair[0] not in (b"x-request-id", b"x-gateway-cost-usd")]
+    return {**message, "headers": [*kept, *own]}
