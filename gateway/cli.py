@@ -11,6 +11,8 @@ import typer
 import uvloop
 
 from gateway.app import serve as serve_gateway
+from gateway.clock import SystemClock
+from gateway.config.prices import day_of
 from gateway.config.problems import ConfigInvalid
 from gateway.config.report import check as check_file
 from gateway.config.report import render
@@ -39,7 +41,7 @@ def serve(config: ConfigFile) -> None:
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="The configuration file to check.")]) -> None:
     """Say whether a configuration file can be served, without serving it."""
-    code, text = check_file(file, os.environ)
+    code, text = check_file(file, os.environ, day_of(SystemClock.wall_s()))
     typer.echo(text, nl=False, err=code != 0)
     raise typer.Exit(code)
 

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 from gateway.app.gateway import Gateway
+from gateway.clock import SystemClock
 from gateway.config.load import load
+from gateway.config.prices import day_of
 from gateway.config.report import render
 from gateway.config.settings import Loaded
 from gateway.config.watch import changes
@@ -21,7 +23,7 @@ async def serve(path: Path) -> None:
     """Until SIGTERM or SIGINT; SIGHUP or a changed file reloads. Raises ConfigInvalid, OSError."""
 
     def read(version: int) -> Loaded:
-        return load(path, os.environ, version=version)
+        return load(path, os.environ, version=version, today=day_of(SystemClock.wall_s()))
 
     loaded = read(1)
     logging.basicConfig(level=loaded.settings.telemetry.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")

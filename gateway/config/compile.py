@@ -55,6 +55,7 @@ def compile_catalog(
             providers[name] = provider
     routes = {name: _route(name, section, providers, names, book, findings) for name, section in config.models.items()}
     _check_fallbacks(config, names, findings)
+    _check_prices(config, routes, book, findings)
     keys = compile_keys(config.tenants, names.models, refs, findings)
     return Catalog(0, routes, keys, providers)
 
@@ -148,6 +149,7 @@ def _route(
 
 def _deployments(target: TargetSection, provider: Provider, timeouts: Timeouts, book: PriceBook) -> list[Deployment]:
     first = f"{provider.name}/{target.model}"
+    quote = book.quote(provider, target.model)
     return [
         Deployment(
             id=f"{first}#{credential.id.rpartition('#')[2]}",
@@ -158,10 +160,16 @@ def _deployments(target: TargetSection, provider: Provider, timeouts: Timeouts, 
             priority=target.priority,
             weight=target.weight / len(provider.credentials),
             capabilities=Capabilities(
-                target.tools, target.vision, target.json_schema, target.context_tokens, target.output_tokens
+                target.tools,
+                target.vision,
+                target.json_schema,
+                target.context_tokens or quote.context_tokens,
+                target.output_tokens,
             ),
             timeouts=_timeouts(target.timeouts, timeouts),
-            price=book.price(provider.name, target.model),
+            price=quote.price,
+            later_prices=quote.later_prices,
+            service_prices=quote.service_prices,
         )
         for credential in provider.credentials
     ]
@@ -169,6 +177,20 @@ def _deployments(target: TargetSection, provider: Provider, timeouts: Timeouts, 
 
 def _timeouts(section: TimeoutsSection, base: Timeouts) -> Timeouts:
     return replace(base, **section.model_dump(exclude_none=True))
+
+
+def _check_prices(config: ConfigFile, routes: dict[str, Route], book: PriceBook, findings: Findings) -> None:
+    """Says once for each target what a caller with a budget in dollars would find out otherwise."""
+    if book.prices.unknown != "refuse" or all(item.usd is None for tenant in config.tenants for item in tenant.budgets):
+        return
+    told: set[str] = set()
+    for name, route in routes.items():
+        for deployment in route.deployments:
+            if deployment.price is None and deployment.target not in told:
+                told.add(deployment.target)
+                message = f"no price is known for {deployment.target}, so a budget in dollars refuses it"
+                remedy = "add it to prices.overrides, or say in prices.unknown what shall happen"
+                findings.warning(("models", name), message, remedy)
 
 
 def _check_fallbacks(config: ConfigFile, names: Names, findings: Findings) -> None:

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, tzinfo
-from decimal import Decimal
 from enum import Enum
 from urllib.parse import urlsplit
 
+from gateway.config.price_parts import KINDS
+from gateway.config.prices import day_of
 from gateway.config.settings import Loaded
-from gateway.domain.catalog import CallerKey, Deployment, Origin, Price, Route, Secret
+from gateway.domain.catalog import CallerKey, Deployment, Origin, Price, PriceDates, Route, Secret
+from gateway.domain.money import usd_text
 
 MASK = "***"
-_NANO = Decimal(1_000_000_000)
 
 
 def effective(loaded: Loaded) -> dict[str, object]:
@@ -55,7 +56,23 @@ def _route(route: Route) -> dict[str, object]:
 def _deployment(item: Deployment) -> dict[str, object]:
     named = {"provider": item.provider.name, "credential": item.credential.id}
     rest = {field.name: _plain(getattr(item, field.name)) for field in fields(item) if field.name not in named}
-    return {**named, **rest}
+    services = {name: _dated(prices) for name, prices in item.service_prices.items()}
+    return {**named, **rest, "later_prices": _dated(item.later_prices), "service_prices": services}
+
+
+def _dated(prices: PriceDates) -> list[dict[str, object]]:
+    return [{"from": str(day_of(starts_s)), "price": _plain(price)} for starts_s, price in prices]
+
+
+def _price(price: Price) -> dict[str, object]:
+    """In the words of the file; what costs as much as what it is a part of is left out."""
+    usd = {f"{kind}_usd_per_million": _usd(getattr(price, kind)) for kind in KINDS}
+    plain: dict[str, object] = {"id": price.id, **{name: text for name, text in usd.items() if text is not None}}
+    if price.per_request:
+        plain["per_request_usd"] = _usd(price.per_request)
+    if price.tiers:
+        plain["tiers"] = [{"above_input_tokens": above, **_price(tier)} for above, tier in price.tiers]
+    return plain
 
 
 def _caller(key: CallerKey) -> dict[str, object]:
@@ -69,11 +86,7 @@ def _plain(value: object) -> object:
         case Origin() | date() | tzinfo():
             return str(value)
         case Price():
-            return {
-                "input_usd_per_million": _usd(value.input),
-                "output_usd_per_million": _usd(value.output),
-                "cached_input_usd_per_million": _usd(value.cached_input),
-            }
+            return _price(value)
         case Enum():
             return value.value
         case Mapping():
@@ -88,5 +101,5 @@ def _plain(value: object) -> object:
             return value
 
 
-def _usd(nano: int | None) -> str | None:
-    return None if nano is None else format((Decimal(nano) / _NANO).normalize(), "f")
+def _usd(nano_usd: int | None) -> str | None:
+    return None if nano_usd is None else usd_text(nano_usd)

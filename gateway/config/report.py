@@ -1,6 +1,7 @@
 """Renders what is wrong with a configuration for a terminal."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 
 from gateway.config.load import load
@@ -10,10 +11,10 @@ from gateway.config.settings import Loaded
 OK, INVALID = 0, 2
 
 
-def check(path: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+def check(path: Path, environ: Mapping[str, str], today: date | None = None) -> tuple[int, str]:
     """The exit code and the text of `meterway check FILE`: nothing is served, nobody is called."""
     try:
-        loaded = load(path, environ)
+        loaded = load(path, environ, today=today)
     except ConfigInvalid as error:
         count = len(error.problems)
         return INVALID, f"{render(error.problems)}\n{count} problem{'' if count == 1 else 's'} in {path}\n"

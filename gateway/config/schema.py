@@ -17,6 +17,7 @@ _BUDGET_USD_MAX = Decimal(2**52) / _NANO
 _ENV = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _MODEL = r"^[!-~]{1,200}$"
+_SERVICE_TIER = r"^[a-z0-9_-]{1,64}$"
 _DIMENSION = r"^(tenant|key|user|run|model|tag:[A-Za-z0-9_.-]{1,64})$"
 
 
@@ -196,16 +197,49 @@ class TenantSection(Section):
     budgets: list[BudgetSection] = []
 
 
-class UnknownPriceSection(Section):
+class _PartsSection(Section):
+    cached_input_usd_per_million: Usd | None = None
+    cache_write_5m_usd_per_million: Usd | None = None
+    cache_write_1h_usd_per_million: Usd | None = None
+    reasoning_usd_per_million: Usd | None = None
+    audio_input_usd_per_million: Usd | None = None
+    image_input_usd_per_million: Usd | None = None
+    audio_output_usd_per_million: Usd | None = None
+    image_output_usd_per_million: Usd | None = None
+
+
+class PriceTierSection(_PartsSection):
+    above_input_tokens: Count
+    input_usd_per_million: Usd | None = None
+    output_usd_per_million: Usd | None = None
+
+
+class UnknownPriceSection(_PartsSection):
     input_usd_per_million: Usd
     output_usd_per_million: Usd
-    cached_input_usd_per_million: Usd | None = None
+    per_request_usd: Usd | None = None
+    tiers: Annotated[list[PriceTierSection], Field(max_length=20)] = []
+
+    @model_validator(mode="after")
+    def _tiers_ascend(self) -> "UnknownPriceSection":
+        starts = [tier.above_input_tokens for tier in self.tiers]
+        if starts != sorted(set(starts)):
+            raise _fault("the tiers do not ascend", "order them by above_input_tokens, each threshold once")
+        return self
 
 
 class OverrideSection(UnknownPriceSection):
     provider: str
     model: ModelName
     from_: Annotated[date | None, Field(alias="from")] = None
+    until: date | None = None
+    service_tier: Annotated[str, Field(pattern=_SERVICE_TIER)] | None = None
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> "OverrideSection":
+        if self.from_ is not None and self.until is not None and self.until <= self.from_:
+            raise _fault(f"it ends on {self.until}, before it begins", "until is the first day that it no longer holds")
+        return self
 
 
 class PricesSection(Section):

@@ -59,10 +59,17 @@ class Sim:
 
 @dataclass(frozen=True, slots=True)
 class PriceOverride:
+    """Holds from `starts` until the day before `ends` (UTC); None is open."""
+
     provider: str
     model: str
     price: Price
-    starts: date | None
+    starts: date | None = None
+    ends: date | None = None
+    service_tier: str | None = None
+
+    def holds(self, day: date) -> bool:
+        return (self.starts is None or self.starts <= day) and (self.ends is None or day < self.ends)
 
 
 @dataclass(frozen=True, slots=True)

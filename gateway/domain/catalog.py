@@ -139,9 +139,16 @@ class Price:
         object.__setattr__(self, "dearest", (mine, *above))
 
 
+PriceDates = tuple[tuple[float, Price | None], ...]
+"""Prices by the wall-clock second from which on they hold, ascending; None is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One configured provider account: a dialect (`kind`), an origin and its keys."""
+    """One configured provider account: a dialect (`kind`), an origin and its keys.
+
+    `drains` says that it goes on, and bills, when a stream's reader leaves.
+    """
 
     name: str
     kind: str
@@ -151,13 +158,15 @@ class Provider:
     limits: Limits = Limits()
     ca_file: str | None = None
     connections: int = 256
+    drains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One (provider, model, key): the unit with a breaker, a cooldown and a latency; `target` is its model there.
 
-    `later_prices` replace `price`, each from its wall-clock time on, ascending.
+    `later_prices` replace `price`, each from its wall-clock time on, ascending. `service_prices` are those of service
+    tiers that a request may declare (flex, priority, batch), dated likewise; None there is the price of all others.
     """
 
     id: str
@@ -170,7 +179,8 @@ class Deployment:
     capabilities: Capabilities = Capabilities()
     timeouts: Timeouts = Timeouts()
     price: Price | None = None
-    later_prices: tuple[tuple[float, Price], ...] = ()
+    later_prices: PriceDates = ()
+    service_prices: dict[str, PriceDates] = field(default_factory=dict, hash=False)
     gates: Gates = field(init=False, compare=False)
     salt: int = field(init=False, compare=False)
 
@@ -179,13 +189,27 @@ class Deployment:
         digest = hashlib.blake2b(self.id.encode(), digest_size=8).digest()
         object.__setattr__(self, "salt", int.from_bytes(digest, "big"))
 
-    def price_at(self, wall_s: float) -> Price | None:
-        """What holds for a request that began then; None where no price is known."""
-        price = self.price
-        for starts_s, later in self.later_prices:
-            if wall_s >= starts_s:
-                price = later
-        return price
+    def price_at(self, wall_s: float, service_tier: str | None = None) -> Price | None:
+        """What holds for a request that began then and was served at this tier; None where no price is known."""
+        if service_tier is not None:
+            special = _begun(None, self.service_prices.get(service_tier, ()), wall_s)
+            if special is not None:
+                return special
+        return _begun(self.price, self.later_prices, wall_s)
+
+    def prices_at(self, wall_s: float, service_tier: str | None = None) -> tuple[Price, ...]:
+        """All that a request which declares this tier may be charged at: a provider may serve it at the default one."""
+        default, declared = self.price_at(wall_s), self.price_at(wall_s, service_tier)
+        if declared is None or declared is default:
+            return () if default is None else (default,)
+        return (declared,) if default is None else (default, declared)
+
+
+def _begun(price: Price | None, later: PriceDates, wall_s: float) -> Price | None:
+    for starts_s, other in later:
+        if wall_s >= starts_s:
+            price = other
+    return price
 
 
 class Strategy(Enum):

@@ -31,18 +31,22 @@ class Metadata(Struct):
     user_id: str | None = None
 
 
-class CachedDetails(Struct):
+class InputDetails(Struct):
     cached_tokens: int | float | None = None
+    cache_write_tokens: int | float | None = None
+    audio_tokens: int | float | None = None
+    image_tokens: int | float | None = None
 
 
 class OutputDetails(Struct):
     reasoning_tokens: int | float | None = None
+    audio_tokens: int | float | None = None
 
 
 class UsageShape(Struct):
     prompt_tokens: int | float | None = None
     completion_tokens: int | float | None = None
-    prompt_tokens_details: CachedDetails | None = None
+    prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: OutputDetails | None = None
 
 
@@ -94,6 +98,9 @@ class ChatChunk(Struct):
     usage: Raw = Raw()
     error: Raw = Raw()
 
+
+NO_INPUT_DETAILS = InputDetails()
+NO_OUTPUT_DETAILS = OutputDetails()
 
 decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 decode_messages = msgspec.json.Decoder(list[Message]).decode

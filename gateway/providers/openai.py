@@ -174,9 +174,28 @@ def usage_of(raw: msgspec.Raw | bytes) -> Usage | None:
     tokens_in, tokens_out = _sane(shape.prompt_tokens), _sane(shape.completion_tokens or 0)
     if tokens_in is None or tokens_out is None:
         return None
-    cached = _sane(shape.prompt_tokens_details.cached_tokens) if shape.prompt_tokens_details else 0
-    reasoning = _sane(shape.completion_tokens_details.reasoning_tokens) if shape.completion_tokens_details else 0
-    return Usage(tokens_in, tokens_out, min(cached or 0, tokens_in), min(reasoning or 0, tokens_out))
+    of_input, of_output = shape.prompt_tokens_details, shape.completion_tokens_details
+    cached = _part(of_input.cached_tokens, tokens_in) if of_input is not None else 0
+    reasoning = _part(of_output.reasoning_tokens, tokens_out) if of_output is not None else 0
+    rare = of_input is not None and (of_input.cache_write_tokens or of_input.audio_tokens or of_input.image_tokens)
+    if not rare and (of_output is None or not of_output.audio_tokens):
+        return Usage(tokens_in, tokens_out, cached, reasoning)
+    of_input, of_output = of_input or openai.NO_INPUT_DETAILS, of_output or openai.NO_OUTPUT_DETAILS
+    return Usage(
+        tokens_in,
+        tokens_out,
+        cached,
+        reasoning,
+        cache_write_5m=_part(of_input.cache_write_tokens, tokens_in),
+        audio_input=_part(of_input.audio_tokens, tokens_in),
+        image_input=_part(of_input.image_tokens, tokens_in),
+        audio_output=_part(of_output.audio_tokens, tokens_out),
+    )
+
+
+def _part(tokens: float | None, whole: int) -> int:
+    """What is absurd is none, and no part is more than the whole."""
+    return min(_sane(tokens) or 0, whole) if tokens else 0
 
 
 def _sane(tokens: float | None) -> int | None:

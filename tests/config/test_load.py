@@ -52,8 +52,9 @@ def test_the_example_of_the_design_compiles() -> None:
     assert first.provider.limits.concurrent == 200
     assert anthropic.credential.auth is AuthStyle.X_API_KEY
     assert (local.credential.auth, local.provider.origin) == (AuthStyle.NONE, Origin("http", "127.0.0.1", 9000))
-    assert local.price == Price(100_000_000, 400_000_000, 20_000_000)
-    assert first.price is None
+    assert local.price == Price(100_000_000, 400_000_000, 20_000_000, id="override/local/qwen3@2026-01-01")
+    assert first.price is not None
+    assert first.price.id.startswith("genai-prices/openai/gpt-4.1@")
     key = catalog.keys[hashlib.sha256(ENVIRON["METERWAY_DEMO_KEY"].encode()).digest()]
     assert (key.id, key.tenant.id, key.tenant.limits.tokens_per_minute) == ("demo#0", "demo", 200_000)
     tenant = next(iter(loaded.catalog.keys.values())).tenant
@@ -118,7 +119,7 @@ def test_dated_prices_take_the_last_begun() -> None:
 
 def test_a_price_for_the_unknown_is_everybodys() -> None:
     text = SMALL + "prices: {unknown: {input_usd_per_million: 0.000000001, output_usd_per_million: 1}}\n"
-    assert small(text).catalog.routes["m"].deployments[0].price == Price(1, 10**9)
+    assert small(text).catalog.routes["m"].deployments[0].price == Price(1, 10**9, id="fallback")
 
 
 def test_scalars_mean_what_they_look_like() -> None:
