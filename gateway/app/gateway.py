@@ -105,7 +105,7 @@ class Gateway:
         """Serves until stopped, drains, and gives everything back."""
         async with self._stack:
             await self.server.serve_until_stopped()
-            await self.door.close()
+            await self._desk.close()
             if self.admin is not None:
                 self.admin.stop()
                 await self.admin.serve_until_stopped()

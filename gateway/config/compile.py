@@ -69,11 +69,12 @@ def _provider(
 ) -> Provider | None:
     place: Place = ("providers", name)
     limits = limits_of(section.limits)
+    drains = section.on_disconnect == "drain"
     if section.kind == SIM:
         _check_file(section.script, (*place, "script"), folder, findings)
         origin = Origin(SIM, name, 0)
         silent = Credential(f"{name}#0", origin, Secret(""), AuthStyle.NONE)
-        return Provider(name, "openai", origin, _SIM_PATH, (silent,), limits, None, section.connections)
+        return Provider(name, "openai", origin, _SIM_PATH, (silent,), limits, None, section.connections, drains)
     host = HOSTS[section.kind]
     _check_file(section.ca_file, (*place, "ca_file"), folder, findings)
     split = split_base_url(section.base_url or host.base_url, allow_http=section.allow_http)
@@ -83,7 +84,7 @@ def _provider(
     origin, base_path = split
     credentials = _credentials(name, section, origin, host.auth, refs, findings)
     ca_file = str(folder / section.ca_file) if section.ca_file else None
-    return Provider(name, host.dialect, origin, base_path, credentials, limits, ca_file, section.connections)
+    return Provider(name, host.dialect, origin, base_path, credentials, limits, ca_file, section.connections, drains)
 
 
 def _credentials(

@@ -122,6 +122,7 @@ class ProviderSection(Section):
     limits: LimitsSection = LimitsSection()
     ca_file: str | None = None
     connections: Annotated[int, Field(ge=1, le=65_536)] = 256
+    on_disconnect: Literal["abort", "drain"] = "abort"
     script: str | None = None
     seed: int | None = None
 

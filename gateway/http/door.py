@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,21 +73,6 @@ class Door:
         self.limits = limits
         self.draining = False
         self._other = other
-        self._running: set[asyncio.Task[None]] = set()
-
-    def begin(self, call: Coroutine[Any, Any, None]) -> None:
-        """Runs on when its callers leave; `close` waits for it."""
-        task = asyncio.create_task(call)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def close(self) -> None:
-        """After the last connection: what still runs is told that the gateway goes down, and settles."""
-        self.desk.interrupted = True
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = ENDPOINTS.get(scope["path"])
@@ -208,7 +193,7 @@ class Visit:
             return
         answer = found.answer
         if isinstance(found, Claimed):
-            self._door.begin(self._detached(answer)._run_once(identity, caller, request))  # noqa: SLF001 - a twin
+            self._desk.begin(self._detached(answer)._run_once(identity, caller, request))  # noqa: SLF001 - a twin
             await self._pass_on(answer, replay=None)
             return
         trace = Trace()

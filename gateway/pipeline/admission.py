@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 
 from gateway.domain.budget import Dimensions, Shortage, Unit, WhenShort
 from gateway.domain.catalog import Deployment
-from gateway.domain.errors import BudgetExceeded, InvalidKey, ModelForbidden, ModelNotPriced, RateLimited, StoreAway
+from gateway.domain.errors import (
+    BudgetExceeded,
+    InvalidKey,
+    ModelForbidden,
+    ModelNotPriced,
+    PolicyError,
+    RateLimited,
+    StoreAway,
+)
 from gateway.domain.hold import HoldState
 from gateway.domain.money import usd_text
 from gateway.domain.quota import Gates, Refusal
@@ -86,6 +94,34 @@ def worst_case_tokens(request: ModelRequest) -> int:
 
 
 async def admit(
+    desk: Desk,
+    caller: Caller,
+    dimensions: Dimensions,
+    request: ModelRequest,
+    targets: tuple[Deployment, ...],
+    deadline_s: float,
+) -> Ticket:
+    """As `admit_now`; a background request waits in line for what comes back, within its deadline."""
+    try:
+        return await admit_now(desk, caller, dimensions, request, targets)
+    except PolicyError as error:
+        if caller.priority is Priority.INTERACTIVE or not error.again:
+            raise
+        waiter = desk.waiting.enter(dimensions.tenant)
+        if waiter is None:
+            raise
+        refusal = error
+    with waiter:
+        while (left_s := deadline_s - desk.clock.monotonic_s()) > 0:
+            if await waiter.turn(left_s):
+                try:
+                    return await admit_now(desk, caller, dimensions, request, targets)
+                except PolicyError as error:
+                    refusal = error
+    raise refusal
+
+
+async def admit_now(
     desk: Desk, caller: Caller, dimensions: Dimensions, request: ModelRequest, targets: tuple[Deployment, ...]
 ) -> Ticket:
     """Everything that was taken is on the ticket. Raises a PolicyError or StoreAway, and holds nothing then."""

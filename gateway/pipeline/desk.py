@@ -1,11 +1,13 @@
 """What the stations of one gateway share: its collaborators, by their ports."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from gateway.domain.retry import RetryBudget
 from gateway.domain.tokens import Calibration
 from gateway.pipeline.replays import Replays
+from gateway.pipeline.waiting import WaitingRoom
 from gateway.ports import Accounts, Clock, Health, Journal, Pins, ProviderDialect, Quota, Recorder, Runs, Upstream
 
 
@@ -28,12 +30,28 @@ class Desk:
     dialects: Mapping[str, ProviderDialect]
     retry_budgets: dict[str, RetryBudget] = field(default_factory=dict)
     replays: Replays = field(init=False)
+    waiting: WaitingRoom = field(default_factory=WaitingRoom)
+    running: set[asyncio.Task[None]] = field(default_factory=set)
     calibration: Calibration = field(default_factory=Calibration)
     unpriced_allowed: bool = False
     interrupted: bool = False
 
     def __post_init__(self) -> None:
         self.replays = Replays(self.clock)
+
+    def begin(self, work: Coroutine[object, object, None]) -> None:
+        """Goes on without its caller; `close` ends it."""
+        task = asyncio.create_task(work)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+
+    async def close(self) -> None:
+        """After the last connection: what still runs is told that the gateway goes down, and settles."""
+        self.interrupted = True
+        running = list(self.running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     def retry_budget(self, route: str) -> RetryBudget:
         budget = self.retry_budgets.get(route)

@@ -23,6 +23,9 @@ from gateway.pipeline.relay import Relay
 from gateway.pipeline.trace import Trace, record_of, usage_of
 from gateway.pipeline.worst_case import candidates
 
+DRAINS_MAX = 64
+DRAIN_S = 60.0
+
 
 class Exchange:
     """`async with exchange(...) as answer`: a whole Reply, or self as a stream to be read with `next`."""
@@ -67,12 +70,36 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.settle(error)
+        if isinstance(error, asyncio.CancelledError) and self._may_drain():
+            self._desk.begin(self._drain())
+        else:
+            self.settle(error)
+
+    def _may_drain(self) -> bool:
+        """A provider that goes on when nobody listens is read to its end, for what it really charges."""
+        served = self._served
+        if served is None or not isinstance(served.answer, Relay) or self._desk.interrupted or self._settled:
+            return False
+        return served.lease.deployment.provider.drains and len(self._desk.running) < DRAINS_MAX
+
+    async def _drain(self) -> None:
+        gone = asyncio.CancelledError()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while not self.ended:
+                    await self.next()
+        except (GatewayError, TimeoutError):
+            pass
+        except asyncio.CancelledError:
+            self.settle(gone)
+            raise
+        self.settle(gone)
 
     async def _begin(self) -> None:
         routes = self._routes()
         booked = self._booked = await self._dimensions()
-        ticket = await admit(self._desk, self._caller, booked, self._request, candidates(routes))
+        deadline_s = deadline_of(self._caller, routes[0])
+        ticket = await admit(self._desk, self._caller, booked, self._request, candidates(routes), deadline_s)
         self._ticket = ticket
         if ticket.worst.output_limit is not None:
             self._request = replace(self._request, output_limit=ticket.worst.output_limit)
@@ -85,7 +112,7 @@ class Exchange:
             self.trace,
             cashier=self._cashier,
             session=self._session,
-            deadline_s=deadline_of(self._caller, routes[0]),
+            deadline_s=deadline_s,
         )
         self._served = await self._loop.run(routes)
         self._pin(self._served)
@@ -216,6 +243,7 @@ class Exchange:
             self._charge(self._cashier, served)
         elif self._ticket is not None:
             self._ticket.settle(0, 0)
+        self._desk.waiting.free(self._caller.key.tenant.id)
         now_s = self._desk.clock.monotonic_s()
         self._desk.recorder.record(record_of(trace, self._caller, self._request, now_s))
 
