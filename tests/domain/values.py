@@ -6,6 +6,7 @@ from gateway.domain.catalog import (
     Deployment,
     Origin,
     Price,
+    PriceDates,
     Provider,
     Route,
     Secret,
@@ -24,6 +25,8 @@ def deployment(
     weight: float = 1.0,
     capabilities: Capabilities | None = None,
     price: Price | None = None,
+    later_prices: PriceDates = (),
+    service_prices: dict[str, PriceDates] | None = None,
 ) -> Deployment:
     credential = Credential(f"{name}#{key}", ORIGIN, Secret("s"))
     provider = Provider(name, "openai", ORIGIN, "/v1", (credential,))
@@ -37,6 +40,8 @@ def deployment(
         weight=weight,
         capabilities=capabilities or Capabilities(),
         price=price,
+        later_prices=later_prices,
+        service_prices=service_prices or {},
     )
 
 
