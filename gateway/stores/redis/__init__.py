@@ -1,0 +1,1 @@
+"""What several gateway processes share, in Redis."""

@@ -1,0 +1,110 @@
+"""The four ways to name a Redis, and the client for each, with none of redis-py's patience."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+TIMEOUT_S = 0.05
+CONNECT_TIMEOUT_S = 0.2
+CONNECTIONS = 8
+PORT = 6379
+SENTINEL_PORT = 26379
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`master` is the service of sentinels; `cluster` and a master exclude each other."""
+
+    hosts: tuple[tuple[str, int], ...]
+    tls: bool = False
+    cluster: bool = False
+    master: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+
+
+class OnceRedirected(RedisCluster):
+    """A cluster client that follows one redirect; a second one means that the cluster is being rearranged."""
+
+    RedisClusterRequestTTL = 2
+
+
+def address_of(url: str) -> Address:
+    """redis://, rediss://, redis+sentinel://HOST:PORT,HOST:PORT/MASTER[/DB], redis+cluster://HOST:PORT,HOST:PORT."""
+    parts = urlsplit(url)
+    scheme, _, kind = parts.scheme.partition("+")
+    if scheme not in ("redis", "rediss") or kind not in ("", "sentinel", "cluster"):
+        raise ValueError(
+            f"a Redis URL begins with redis://, rediss://, redis+sentinel:// or redis+cluster://: {kind!r}"
+        )
+    path = [unquote(part) for part in parts.path.split("/") if part]
+    master = (path.pop(0) if path else "") if kind == "sentinel" else None
+    if master == "":
+        raise ValueError(
+            "a redis+sentinel:// URL ends with the name of the master: redis+sentinel://host:26379/mymaster"
+        )
+    return Address(
+        hosts=_hosts(parts, SENTINEL_PORT if kind == "sentinel" else PORT),
+        tls=scheme == "rediss",
+        cluster=kind == "cluster",
+        master=master,
+        db=int(path[0]) if path else 0,
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
+
+def client_of(address: Address, *, timeout_s: float | None = TIMEOUT_S) -> "Redis | RedisCluster":
+    """Nothing is connected yet. `timeout_s` of None is for a connection that listens."""
+    words = {"username": address.username, "password": address.password, **patience(timeout_s)}
+    if address.cluster:
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        return OnceRedirected(startup_nodes=nodes, ssl=address.tls, max_connections=CONNECTIONS, **words)
+    words |= {"db": address.db, "max_connections": CONNECTIONS + 1}
+    if address.master is not None:
+        asked = patience(CONNECT_TIMEOUT_S)
+        sentinel = Sentinel(list(address.hosts), sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+        return cast("Redis", sentinel.master_for(address.master, ssl=address.tls, **words))
+    (host, port), *_ = address.hosts
+    if address.tls:
+        words["connection_class"] = SSLConnection
+    return Redis.from_pool(ConnectionPool(host=host, port=port, **words))
+
+
+def patience(timeout_s: float | None) -> dict[str, Any]:
+    """No retries anywhere: a call that was repeated unasked would be counted twice (and ten times by default)."""
+    return {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 3,
+        "legacy_responses": False,
+        "decode_responses": False,
+        "driver_info": None,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+    }
+
+
+def _hosts(parts: SplitResult, default: int) -> tuple[tuple[str, int], ...]:
+    hosts = []
+    for text in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{text}")
+        hosts.append((one.hostname or "127.0.0.1", one.port or default))
+    return tuple(hosts)
+
+
+async def close_client(client: "Redis | RedisCluster") -> None:
+    """With the connections to the sentinels, which redis-py leaves open."""
+    await client.aclose()
+    if isinstance(client, Redis) and isinstance(client.connection_pool, SentinelConnectionPool):
+        await client.connection_pool.sentinel_manager.aclose()

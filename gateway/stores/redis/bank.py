@@ -1,0 +1,341 @@
+"""Credit on counters that several processes share: the bank, kept in Redis, rebuilt from the ledger."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from urllib.parse import quote, unquote
+
+from gateway.domain.value import value
+from gateway.ports import BankAway, Denied, Grant, Standing, Want
+from gateway.stores.redis import scripts
+from gateway.stores.redis.link import Link, ReplyLost, Script, Word
+from gateway.stores.redis.rebuild import GRACE_S, Rebuilder, Rebuilt
+from gateway.stores.redis.registry import LEASE_S, Registry
+
+TICKET_KEPT_S = 60
+CLAIM_S = 10
+CHUNK = 200
+ROUNDS_MAX = 4
+REBUILD_WAIT_S = 0.25
+
+_log = logging.getLogger("meterway")
+
+
+@value
+class Expired:
+    """Credit of a process that died: counted as spent until its journal says what it truly spent."""
+
+    tenant: str
+    boot: str
+    counter: str
+    amount: int
+
+
+@value
+class Oddity:
+    """A figure that cannot be: `fell` spent less than before, `credit` more credit than was lent (`known`).
+
+    It is taken in, as refusing it would only hide it; a counter with too much credit out lends nothing more.
+    """
+
+    tenant: str
+    counter: str
+    what: str
+    said: int
+    known: int
+
+
+@dataclass(slots=True)
+class _Book:
+    """One tenant as this process knows it.
+
+    `told` is what Redis has been told and has granted, so that it can be told again; `unsaid` has to be told before
+    anything else, as Redis may have another figure for it.
+    """
+
+    tenant: str
+    name: str
+    epoch: str = ""
+    seen: int = 0
+    registered: bool = False
+    told: dict[str, Standing] = field(default_factory=dict)
+    unsaid: set[str] = field(default_factory=set)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    rebuilding: asyncio.Task[None] | None = None
+
+    def key(self, *parts: str) -> str:
+        return f"gw:{{{self.name}}}:{':'.join(parts)}"
+
+    def counters(self, names: Iterable[str]) -> list[str]:
+        return [self.key("c", name) for name in names]
+
+    def follow(self, epoch: str) -> None:
+        """Redis was rebuilt and knows nothing of the credit that is out."""
+        self.epoch, self.seen = epoch, 0
+        self.unsaid |= set(self.told)
+
+
+class RedisBank:
+    """Implements ports.Bank. Calls of one tenant go out one after the other.
+
+    Every call carries a number: what arrives after a later call changes nothing. Figures are absolute, and a lease
+    whose answer was lost is taken back by telling again what is known here. `rebuild` reads a tenant's sums from the
+    ledger.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        boot: str,
+        rebuild: Callable[[str], Awaitable[Rebuilt]],
+        *,
+        odd: Callable[[Oddity], None] | None = None,
+        lease_s: float = LEASE_S,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._link = link
+        self._boot = boot
+        self._odd = odd or _warn
+        self._registry = Registry(link, boot, lease_s=lease_s)
+        self._rebuilder = Rebuilder(link, self._registry, rebuild, grace_s)
+        self._serial = count(1)
+        self._books: dict[str, _Book] = {}
+
+    async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
+        book = self._book(tenant)
+        words: list[Word] = [TICKET_KEPT_S * 1000]
+        for want in wants:
+            words += (want.limit, want.need, want.wish, _ms(want.ends_s))
+        keys = (book.key("k", ticket), *book.counters(want.counter for want in wants))
+        async with book.lock:
+            await self._introduce(book)
+            try:
+                answer = await self._call(book, scripts.LEASE, keys, words)
+            except (ReplyLost, asyncio.CancelledError):
+                book.unsaid.update(want.counter for want in wants)
+                raise
+            if answer[0] == b"NO":
+                _, index, left, spent = answer
+                return Denied(wants[index].counter, left, spent)
+            grants: list[Grant] = []
+            for want, amount, spent, mine in zip(wants, answer[1::3], answer[2::3], answer[3::3], strict=True):
+                grants.append(Grant(want.counter, amount, spent))
+                had = book.told.get(want.counter)
+                credit = amount if had is None else had.credit + amount
+                book.told[want.counter] = Standing(want.counter, mine, credit, want.limit, want.ends_s)
+            return grants
+
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+        book = self._book(tenant)
+        async with book.lock:
+            await self._introduce(book)
+            return await self._say(book, standings)
+
+    async def first(self, tenant: str, counter: str, percent: int) -> bool:
+        """Whether this process is the first of all that tells of a threshold. Raises BankAway."""
+        book = self._book(tenant)
+        return bool(await self._link.run(scripts.FIRST, (book.key("epoch"), book.key("c", counter)), (percent,)))
+
+    async def sweep(self) -> list[Expired]:
+        """Once a second, with jitter: says that this process lives, and takes in the credit of those that died.
+
+        What it returns goes on record and is then acknowledged; if not, somebody is told of it again. Raises BankAway.
+        """
+        pulse = await self._registry.beat()
+        registered = [book.name for book in self._books.values() if book.registered]
+        if pulse.tenants < len(registered):
+            for at in range(0, len(registered), CHUNK):
+                await self._registry.register(registered[at : at + CHUNK])
+        for name in pulse.rebuilt:
+            book = self._books.get(unquote(name))
+            if book is not None and book.told:
+                async with book.lock:
+                    await self._say(book, ())
+        expired: list[Expired] = []
+        for boot in pulse.dead:
+            for name in await self._registry.tenants(boot):
+                expired += await self._expire(unquote(name), boot)
+        return expired
+
+    async def acknowledge(self, expired: Sequence[Expired]) -> None:
+        """All of it is on record. Raises BankAway."""
+        by_boot: dict[tuple[str, str], list[str]] = {}
+        for one in expired:
+            by_boot.setdefault((one.tenant, one.boot), []).append(one.counter)
+        for (tenant, boot), counters in by_boot.items():
+            book = self._book(tenant)
+            if not await self._link.run(scripts.ACKNOWLEDGE, (book.key("x"),), (boot, *counters)):
+                await self._registry.done(boot, book.name)
+
+    async def finalise(self, tenant: str, boot: str, standings: Sequence[Standing]) -> None:
+        """What a dead process truly spent, from its journal: what was taken in for it is trued up, once.
+
+        Counters that are not named were not charged by it beyond what it said. Raises BankAway.
+        """
+        book = self._book(tenant)
+        for _ in range(ROUNDS_MAX):
+            marked = set(await self._marked(book, boot)).difference(standing.counter for standing in standings)
+            words: list[Word] = [boot]
+            for standing in standings:
+                words += (standing.spent, _ms(standing.ends_s))
+            words += (-1, 0) * len(marked)
+            names = [*(standing.counter for standing in standings), *marked]
+            keys = (book.key("epoch"), book.key("w", boot), *book.counters(names))
+            match (await self._link.run(scripts.FINALISE, keys, words))[0]:
+                case b"OK":
+                    return
+                case b"EPOCH":
+                    async with book.lock:
+                        await self._rebuild(book)
+        raise BankAway(f"the counters of {tenant!r} changed while {boot!r} was closed")
+
+    async def close(self) -> None:
+        """Waits for rebuilds that run; the link is its owner's to close."""
+        running = [book.rebuilding for book in self._books.values() if book.rebuilding is not None]
+        if running:
+            await asyncio.wait(running, timeout=REBUILD_WAIT_S)
+            for task in running:
+                task.cancel()
+
+    async def _introduce(self, book: _Book) -> None:
+        if not book.registered:
+            await self._registry.register((book.name,))
+            book.registered = True
+
+    async def _call(self, book: _Book, script: Script, keys: Sequence[str], words: Sequence[Word]) -> list[Any]:
+        """Until it is answered with OK or NO: follows a rebuild and a sweep, begins a rebuild."""
+        for _ in range(ROUNDS_MAX):
+            if book.unsaid:
+                await self._say_again(book)
+            answer = await self._once(book, script, keys, words)
+            if answer[0] in (b"OK", b"NO"):
+                return answer
+            await self._heed(book, answer)
+        raise BankAway(f"the counters of {book.tenant!r} are being rebuilt")
+
+    async def _heed(self, book: _Book, answer: list[Any]) -> None:
+        match answer[0]:
+            case b"NEW":
+                book.follow(answer[1].decode())
+            case b"SWEPT":
+                book.unsaid |= set(book.told)
+            case b"EPOCH" | b"LOST":
+                await self._rebuild(book)
+            case b"GRACE":
+                raise BankAway(f"the counters of {book.tenant!r} were rebuilt; processes say what they hold")
+            case b"CLOSED":
+                raise BankAway(f"the books of this process ({self._boot}) were closed, as it was thought dead")
+            case other:
+                raise BankAway(f"redis answered {other!r}: a later call came first")
+
+    async def _once(self, book: _Book, script: Script, keys: Sequence[str], words: Sequence[Word]) -> list[Any]:
+        """One numbered call; sent once more, under the same number, when its connection broke (R4)."""
+        number = next(self._serial)
+        keys = (book.key("epoch"), book.key("w", self._boot), *keys)
+        said = (self._boot, book.epoch, number, book.seen, *words)
+        try:
+            answer: list[Any] = await self._link.run(script, keys, said)
+        except ReplyLost as lost:
+            if lost.late:
+                raise
+            answer = await self._link.run(script, keys, said)
+        if answer[0] in (b"OK", b"NO"):
+            book.seen = number
+        return answer
+
+    async def _say(self, book: _Book, standings: Sequence[Standing]) -> list[int]:
+        totals: list[int] = []
+        for at in range(0, max(1, len(standings)), CHUNK):
+            part = standings[at : at + CHUNK]
+            answer = await self._call(book, scripts.REPORT, *_reported(book, part, again=False))
+            self._tell_odd(book, part, answer[-1])
+            for standing in part:
+                _remember(book, standing)
+            totals += answer[1:-1]
+        return totals
+
+    async def _say_again(self, book: _Book) -> None:
+        """What was told before, for what is in doubt, or for all after a rebuild or a sweep."""
+        rounds = ROUNDS_MAX
+        while book.unsaid:
+            names = list(book.unsaid)[:CHUNK]
+            part = [book.told.get(name) or Standing(name, 0, 0, 0, 0.0) for name in names]
+            answer = await self._once(book, scripts.REPORT, *_reported(book, part, again=True))
+            if answer[0] == b"OK":
+                book.unsaid.difference_update(names)
+                continue
+            rounds -= 1
+            if not rounds:
+                raise BankAway(f"the counters of {book.tenant!r} are being rebuilt")
+            await self._heed(book, answer)
+
+    def _tell_odd(self, book: _Book, standings: Sequence[Standing], odd: Sequence[Any]) -> None:
+        for index, what, known in odd:
+            standing = standings[index]
+            if what == b"fell":
+                self._odd(Oddity(book.tenant, standing.counter, "fell", standing.spent, known))
+            elif standing.counter in book.told:
+                self._odd(Oddity(book.tenant, standing.counter, "credit", standing.credit, known))
+
+    async def _rebuild(self, book: _Book) -> None:
+        """One rebuild at a time; whoever comes meanwhile waits for a moment only."""
+        if book.rebuilding is None or book.rebuilding.done():
+            book.rebuilding = asyncio.create_task(self._rebuilder.rebuild(book.tenant, book.name, book.epoch))
+        done, _ = await asyncio.wait((book.rebuilding,), timeout=REBUILD_WAIT_S)
+        if not done:
+            raise BankAway(f"the counters of {book.tenant!r} are being rebuilt")
+        book.rebuilding.result()
+
+    async def _expire(self, tenant: str, boot: str) -> list[Expired]:
+        book = self._book(tenant)
+        for _ in range(ROUNDS_MAX):
+            marked = await self._marked(book, boot)
+            keys = (book.key("epoch"), book.key("w", boot), book.key("x"), *book.counters(marked))
+            answer = await self._link.run(scripts.EXPIRE, keys, (boot, CLAIM_S * 1000))
+            if answer[0] == b"OK":
+                _, pending, *found = answer
+                if not pending:
+                    await self._registry.done(boot, book.name)
+                pairs = zip(found[::2], found[1::2], strict=True)
+                return [Expired(tenant, boot, name.decode(), amount) for name, amount in pairs]
+            if answer[0] == b"EPOCH":
+                break
+        return []
+
+    async def _marked(self, book: _Book, boot: str) -> list[str]:
+        """Counters of which a process has credit, or had when it was swept."""
+        fields = await self._link.ask("HKEYS", book.key("w", boot))
+        return [field.decode()[2:] for field in fields if field.startswith(b"k:")]
+
+    def _book(self, tenant: str) -> _Book:
+        book = self._books.get(tenant)
+        if book is None:
+            book = self._books[tenant] = _Book(tenant, quote(tenant, safe=""))
+        return book
+
+
+def _reported(book: _Book, standings: Sequence[Standing], *, again: bool) -> tuple[list[str], list[Word]]:
+    words: list[Word] = [int(again)]
+    for standing in standings:
+        words += (standing.spent, standing.credit, _ms(standing.ends_s))
+    return book.counters(standing.counter for standing in standings), words
+
+
+def _remember(book: _Book, standing: Standing) -> None:
+    """Only credit that is out has to be told again; what was spent is in the ledger."""
+    book.unsaid.discard(standing.counter)
+    if standing.credit:
+        book.told[standing.counter] = standing
+    else:
+        book.told.pop(standing.counter, None)
+
+
+def _ms(wall_s: float) -> int:
+    return int(min(wall_s, 1e11) * 1000)
+
+
+def _warn(oddity: Oddity) -> None:
+    _log.warning("a budget counter was reported wrongly: %r", oddity)
