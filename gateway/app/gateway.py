@@ -134,6 +134,7 @@ class Gateway:
         if catalog.providers != self.door.catalog.providers:
             self.upstream.configure(catalog.providers.values())
         self.health.adopt(catalog)
+        self._desk.unpriced_allowed = loaded.settings.prices.unknown == "unpriced"
         self._loaded = loaded
         self.door.catalog = catalog
 
