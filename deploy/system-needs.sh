@@ -6,6 +6,7 @@ if [ "${1:-}" = fast ]; then needs=("gcc:gcc"); fi
 if [ "${1:-}" = fast ] && [ ! -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then
     needs+=("no-such-command:python3-dev")
 fi
+if [ -z "${1:-}" ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then needs+=("initdb:postgresql"); fi
 if [ "${1:-}" = bench ]; then needs=("nginx:nginx-light" "wrk:wrk"); fi
 
 missing=()

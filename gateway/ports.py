@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gateway.domain.budget import Budget, Claim, Shortage
 from gateway.domain.call import UpstreamCall
-from gateway.domain.catalog import Deployment
+from gateway.domain.catalog import CallerKey, Deployment
 from gateway.domain.failure import Failure
 from gateway.domain.hold import HoldState
 from gateway.domain.ledger import Entry
@@ -16,6 +16,7 @@ from gateway.domain.reply import Reply
 from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
+from gateway.domain.tenancy import Directory
 from gateway.domain.value import value
 from gateway.formats.journal import Beat, Closed, Opened
 
@@ -283,3 +284,35 @@ class Ledger(Protocol):
     def sums_of_worker(self, budget: Budget, starts_s: float, ends_s: float, worker: str) -> dict[str, int]:
         """The same, of one boot of one process."""
         ...
+
+
+class Taken(Exception):
+    """An object of that id exists."""
+
+
+class NotThere(Exception):
+    """There is no object of that id."""
+
+
+class StaleRevision(Exception):
+    """The object was changed meanwhile; `revision` is the one it has now."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(f"the current revision is {revision}")
+        self.revision = revision
+
+
+class DirectoryStore(Protocol):
+    """The tenants and all that is theirs, in SQL. Every method blocks."""
+
+    def version(self) -> int: ...
+    def snapshot(self) -> Directory: ...
+    def seed(self, rows: Directory) -> None:
+        """Adds the tenants that are not there yet, with all that is theirs in `rows`."""
+        ...
+
+
+class Keys(Protocol):
+    """Whose key a text is."""
+
+    def find(self, text: bytes, address: str = "") -> CallerKey | None: ...

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from benchmarks.micro.path import HEAD, REPLY, REQUEST, gateway
 from benchmarks.servers import stream_reply
+from gateway.domain.budget import Dimensions
 from gateway.domain.errors import RateLimited
 from gateway.domain.request import Caller
 from gateway.domain.routing import Conditions, Session, plan
@@ -40,6 +41,7 @@ async def measure() -> list[tuple[str, float]]:
     route = catalog.routes["assistant"]
     request = openai_chat.parse(REQUEST)
     caller = Caller(next(iter(catalog.keys.values())), "req_1", 0.0, 0.0)
+    booked = Dimensions("demo", "k", "assistant")
     session = Session(session_key("demo", request.opening))
     calm = Conditions(desk.health.blocked, desk.health.latency_s, desk.clock.dice, session, calm=True)
     deployment = route.deployments[0]
@@ -47,8 +49,8 @@ async def measure() -> list[tuple[str, float]]:
     trace = Trace()
 
     async def turnstiles() -> None:
-        ticket = await admit(desk.quota, caller, request)
-        ticket.settle(29)
+        ticket = await admit(desk, caller, booked, request, route.deployments, 1e9)
+        ticket.settle(0, 29)
 
     def permit() -> None:
         given = desk.health.admit(deployment, panic=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from gateway.domain.budget import Budget, Crossing
-from gateway.ports import Bank, BankAway, Clock, JournalFailed, Ledger
+from gateway.ports import Bank, BankAway, Clock, Journal, JournalFailed, Ledger
 from gateway.stores.accounts import CreditAccounts
 from gateway.stores.bank import OwnBank
 from gateway.stores.bookkeeper import Bookkeeper
@@ -26,39 +26,37 @@ _log = logging.getLogger("meterway")
 class Books:
     """`async with`: recovered and open inside, everything in the ledger after it.
 
-    Without a ledger nothing outlives the process. A `bank` shared with other processes knows what was spent; one of our
-    own is told from the ledger.
+    `keep` before that says where; without it nothing outlives the process. A `bank` shared with other processes knows
+    what was spent; one of our own is told from the ledger. `boot` names this run of this process in the books.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        told: Callable[[Crossing], None],
-        *,
-        ledger: Ledger | None = None,
-        folder: Path | None = None,
-        bank: Bank | None = None,
-    ) -> None:
+    def __init__(self, clock: Clock, told: Callable[[Crossing], None], *, bank: Bank | None = None) -> None:
         self.boot = secrets.token_hex(6)
         self._clock = clock
-        self._ledger = ledger
         self._own = OwnBank(clock) if bank is None else None
-        self.accounts = CreditAccounts(clock, self._own or bank or OwnBank(clock), told, self.boot)
+        self.accounts = CreditAccounts(clock, bank or self._own or OwnBank(clock), told, self.boot)
         self.runs = MemoryRuns()
-        self._file = None if ledger is None or folder is None else FileJournal(folder, self.boot)
-        self.journal = self._file or NoJournal()
-        self._keeper = None if self._file is None or ledger is None else Bookkeeper(self._file, ledger, clock.wall_s)
-        self._known: dict[tuple[str, str], Budget] = {}
+        self.journal: Journal = NoJournal()
+        self._ledger: Ledger | None = None
+        self._file: FileJournal | None = None
+        self._keeper: Bookkeeper | None = None
+        self._known: set[tuple[str, str]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._wake = asyncio.Event()
+
+    def keep(self, ledger: Ledger, folder: Path) -> None:
+        """Raises JournalFailed."""
+        self._ledger = ledger
+        self._file = FileJournal(folder, self.boot)
+        self.journal = self._file
+        self._keeper = Bookkeeper(self._file, ledger, self._clock.wall_s)
 
     async def __aenter__(self) -> "Books":
-        if self._keeper is not None:
-            for boot in await asyncio.to_thread(self._keeper.recover):
+        keeper = self._keeper
+        if keeper is not None:
+            for boot in await asyncio.to_thread(keeper.recover):
                 _log.warning("finished the journal of a process that had died (%s)", boot)
-        self._tasks = [asyncio.create_task(self._tend_on())]
-        if self._keeper is not None:
-            self._tasks.append(asyncio.create_task(self._follow_on(self._keeper)))
+            self._tasks.append(asyncio.create_task(self._follow_on(keeper)))
+        self._tasks.append(asyncio.create_task(self._tend_on()))
         return self
 
     async def __aexit__(
@@ -85,7 +83,7 @@ class Books:
                 continue
             spent = await asyncio.to_thread(ledger.sums, budget, window.starts_s, window.ends_s)
             own.open({budget.counter(who, window): amount for who, amount in spent.items()}, window.ends_s)
-            self._known[budget.id, window.id] = budget
+            self._known.add((budget.id, window.id))
 
     async def caught_up(self) -> None:
         """Returns when the ledger has everything that is on record now."""

@@ -1,13 +1,19 @@
 """One configured gateway, put together from the rooms' implementations."""
 
+import asyncio
 import contextlib
 import hashlib
 import logging
 import resource
+import secrets
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from gateway.admin.routes import admin_routes
 from gateway.app.books import Books
+from gateway.app.doorkeeper import Doorkeeper, pepper_beside
 from gateway.app.sims import Sims
 from gateway.app.told import Told
 from gateway.clock import SystemClock
@@ -15,15 +21,17 @@ from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Admin, Loaded, Server
 from gateway.config.sims import bind_sims
 from gateway.domain.breaker import TripRule
+from gateway.domain.catalog import Secret
 from gateway.domain.errors import InvalidKey
 from gateway.http.door import ENDPOINTS, Door
 from gateway.http.limits import DoorLimits
 from gateway.http.other import other_routes
 from gateway.http.server import DrainingServer, server_for
 from gateway.pipeline.desk import Desk
-from gateway.ports import Clock
+from gateway.ports import Clock, DirectoryStore
 from gateway.providers import openai
 from gateway.stores.health import MemoryHealth
+from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
 from gateway.telemetry.recorder import Sink
@@ -35,6 +43,7 @@ _log = logging.getLogger("meterway")
 DIALECTS = {"openai": openai}
 PLAIN_PATHS = frozenset(path.encode() for path in (*ENDPOINTS, "/v1/models", "/health/live", "/health/ready", "/"))
 ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
+MEMORY = "memory"
 RESERVED_FILES = 128
 ADMIN_CONNECTIONS = 32
 
@@ -58,6 +67,7 @@ class Gateway:
     ) -> None:
         self._loaded = loaded
         self._read = read
+        self.kept: Any = None
         self._sims = Sims(loaded.settings.sims)
         clock = SystemClock() if clock is None else clock
         self.health = MemoryHealth(clock, trip_rule)
@@ -65,8 +75,10 @@ class Gateway:
         self._limits = limits_of(loaded.settings.server)
         self.told = Told(clock, loaded.settings.telemetry, log_fd, sink)
         self.books = Books(clock, self.told.crossed)
+        self.doorkeeper = Doorkeeper(clock, peppers_of(loaded), self.books.adopt)
         self._desk = Desk(
             clock=clock,
+            keys=self.doorkeeper.ring,
             upstream=self.upstream,
             health=self.health,
             quota=MemoryQuota(clock),
@@ -89,7 +101,9 @@ class Gateway:
         try:
             self._stack.push_async_callback(self.upstream.aclose)
             await self._stack.enter_async_context(self._sims)
-            await self._stack.enter_async_context(self.books)
+            directory = await self._open_books()
+            await self._stack.enter_async_context(self.doorkeeper)
+            await self.doorkeeper.begin(directory, self._loaded.catalog)
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
@@ -100,6 +114,20 @@ class Gateway:
         except BaseException:
             await self._stack.aclose()
             raise
+
+    async def _open_books(self) -> DirectoryStore | None:
+        """The database, the journal and what they say; None where nothing is kept."""
+        url = self._loaded.settings.database.reveal()
+        directory: DirectoryStore | None = None
+        if url != MEMORY:
+            sql = await asyncio.to_thread(import_module, "gateway.stores.sql.opening")
+            self.kept = await asyncio.to_thread(sql.Kept, url)
+            self._stack.callback(self.kept.close)
+            directory = self.kept.directory
+            self.books.keep(self.kept.ledger, Path(self._loaded.settings.journal))
+            self._desk.journal = self.books.journal
+        await self._stack.enter_async_context(self.books)
+        return directory
 
     async def wait(self) -> None:
         """Serves until stopped, drains, and gives everything back."""
@@ -126,6 +154,7 @@ class Gateway:
             if getattr(loaded.settings, name) != getattr(self._loaded.settings, name):
                 _log.warning("a change of %r takes effect at the next start", name)
         self._adopt(loaded)
+        self.doorkeeper.follow(loaded.catalog, self._desk.begin)
         _log.info("configuration %d is in force", loaded.catalog.version)
 
     def _adopt(self, loaded: Loaded) -> None:
@@ -164,11 +193,21 @@ class Gateway:
 
     def _names(self, key: bytes | None) -> list[str]:
         catalog = self.door.catalog
-        known = None if key is None else catalog.keys.get(hashlib.sha256(key).digest())
+        known = None if key is None else self.doorkeeper.ring.find(key)
         if known is None:
             raise InvalidKey("this API key is not known here; send 'Authorization: Bearer <key>'")
         allowed = known.tenant.models
         return [name for name in catalog.routes if not allowed or name in allowed]
+
+
+def peppers_of(loaded: Loaded) -> Peppers:
+    """Named by what they are, so that two processes name the same one alike."""
+    given = loaded.settings.peppers
+    if not given and loaded.settings.database.reveal() == MEMORY:
+        given = (Secret(secrets.token_urlsafe(32)),)
+    elif not given:
+        given = (Secret(pepper_beside(Path(loaded.settings.journal))),)
+    return Peppers({hashlib.sha256(b"pepper:" + p.reveal().encode()).hexdigest()[:8]: p for p in given})
 
 
 def limits_of(server: Server) -> DoorLimits:

@@ -128,7 +128,8 @@ def _settings(config: ConfigFile, refs: SecretRefs, book: PriceBook, folder: Pat
         listen=listen,
         admin=_admin(config, listen, refs, findings),
         database=refs.resolve_url(config.database, ("database",)) or _NOT_SET,
-        journal=str(folder / config.journal),
+        journal=config.journal,
+        peppers=_peppers(config, refs),
         redis=None if config.redis is None else refs.resolve_url(config.redis, ("redis",)),
         server=Server(**config.server.model_dump()),
         telemetry=Telemetry(**{**telemetry.model_dump(), "otlp_headers": headers}),
@@ -150,3 +151,9 @@ def _admin(config: ConfigFile, listen: Listen, refs: SecretRefs, findings: Findi
         findings.problem(("admin", "port"), message, "give the admin listener a port of its own")
     key = refs.resolve_admin(section.key, ("admin", "key"))
     return Admin(section.host, section.port, key or _NOT_SET)
+
+
+def _peppers(config: ConfigFile, refs: SecretRefs) -> tuple[Secret, ...]:
+    """The newest first; none where the gateway shall make one of its own beside the journal."""
+    found = (refs.resolve(ref, ("peppers", number)) for number, ref in enumerate(config.peppers or ()))
+    return tuple(secret for secret in found if secret is not None)

@@ -280,6 +280,7 @@ class ConfigFile(Section):
     admin: AdminSection | None = None
     database: UrlRef = "sqlite:///meterway.db"
     journal: Annotated[str, Field(min_length=1)] = "meterway.journal"
+    peppers: Annotated[list[SecretRef], Field(min_length=1, max_length=2)] | None = None
     redis: UrlRef | None = None
     providers: Annotated[dict[Name, ProviderSection], Field(min_length=1)]
     models: Annotated[dict[ModelName, ModelSection], Field(min_length=1)]

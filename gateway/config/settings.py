@@ -91,6 +91,7 @@ class Settings:
     admin: Admin | None
     database: Secret
     journal: str
+    peppers: tuple[Secret, ...]
     redis: Secret | None
     server: Server
     telemetry: Telemetry

@@ -63,7 +63,7 @@ def _add_key(
         message = f"the same key as the one of {other.id!r}"
         findings.problem(place, message, "give every entry a key of its own; a key names its tenant")
         return
-    keys[digest] = CallerKey(f"{tenant.id}#{number}", digest, tenant)
+    keys[digest] = CallerKey(f"{tenant.id}#{number}", digest, tenant, secret=secret)
 
 
 def compile_budgets(section: TenantSection) -> tuple[Budget, ...]:

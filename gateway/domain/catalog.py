@@ -285,7 +285,7 @@ class CallerKey:
     """A key that a caller presents, known by the SHA-256 digest of its text.
 
     `user` and `tags` are what its requests are booked under unless they say otherwise; empty `models` is all of the
-    tenant's. Wall-clock seconds.
+    tenant's. Wall-clock seconds. `secret` is known of keys that stand in the configuration.
     """
 
     id: str
@@ -295,6 +295,7 @@ class CallerKey:
     tags: tuple[tuple[str, str], ...] = ()
     models: frozenset[str] = frozenset()
     expires_at_s: float | None = None
+    secret: Secret | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

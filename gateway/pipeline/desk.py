@@ -8,7 +8,7 @@ from gateway.domain.retry import RetryBudget
 from gateway.domain.tokens import Calibration
 from gateway.pipeline.replays import Replays
 from gateway.pipeline.waiting import WaitingRoom
-from gateway.ports import Accounts, Clock, Health, Journal, Pins, ProviderDialect, Quota, Recorder, Runs, Upstream
+from gateway.ports import Accounts, Clock, Health, Journal, Keys, Pins, ProviderDialect, Quota, Recorder, Runs, Upstream
 
 
 @dataclass(slots=True)
@@ -19,6 +19,7 @@ class Desk:
     """
 
     clock: Clock
+    keys: Keys
     upstream: Upstream
     health: Health
     quota: Quota

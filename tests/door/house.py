@@ -24,6 +24,7 @@ ENVIRON = {"TENANT": KEY, "OTHER": "another-tenant-key-0123456789", "ADMIN": "Zq
 
 CONFIG = """\
 listen: {{host: 127.0.0.1, port: 0}}
+database: memory
 providers:
   p: {{kind: openai, base_url: "http://127.0.0.1:{port}/v1", keys: ["none"], allow_http: true}}
 models:

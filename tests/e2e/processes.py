@@ -96,7 +96,9 @@ def lab(folder: Path) -> Iterator[dict[str, str]]:
         base = sim.wait_for(_SIMULATING)[1]
         config = gateway_folder / "gateway.yaml"
         config.write_text((HERE / "gateway.yaml").read_text().replace("SIMULATOR", f"{base}/v1"))
-        gateway = Process(gateway_folder, str(METERWAY), "serve", "--config", str(config), environ=environ)
+        gateway = Process(
+            gateway_folder, str(METERWAY), "serve", "--config", str(config), environ=environ, cwd=gateway_folder
+        )
         try:
             serving = gateway.wait_for(_SERVING)
             yield {

@@ -36,7 +36,8 @@ def quick_start(folder: Path) -> Iterator[Served]:
     """deploy/quickstart.sh with its own configuration, but on ports that are free."""
     config = folder / "quickstart.yaml"
     text = (ROOT / "deploy" / "quickstart.yaml").read_text()
-    config.write_text(text.replace("port: 8080", "port: 0").replace("port: 8081", "port: 0"))
+    own = f'\ndatabase: "sqlite:///{folder}/books.db"\njournal: "{folder}/journal"\n'
+    config.write_text(text.replace("port: 8080", "port: 0").replace("port: 8081", "port: 0") + own)
     environ = {**KEYS, "CONFIG": str(config), "METERWAY": str(METERWAY)}
     process = Process(folder, "bash", str(ROOT / "deploy" / "quickstart.sh"), environ=environ)
     try:

@@ -77,7 +77,7 @@ async def test_what_fits_only_smaller_is_cut_down_and_said() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("callers", [20, 200])
 async def test_a1_a_race_for_a_budget_overspends_nothing_and_uses_nearly_all(
-    callers: int, stream: bool, declared: dict[str, int]
+    callers: int, stream: bool, declared: dict[str, Any]
 ) -> None:
     async with spending({"usd": 0.02, "per": "day"}, answer={"text_chars": 100}) as house:
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.domain.budget import Budget, Crossing, Unit
 from gateway.domain.call import UpstreamCall
-from gateway.domain.catalog import CallerKey, Catalog, Limits, Price, Tenant
+from gateway.domain.catalog import CallerKey, Catalog, Limits, Price, Secret, Tenant
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
 from gateway.domain.period import Period
 from gateway.domain.record import ExchangeRecord
@@ -19,6 +19,7 @@ from gateway.providers import openai
 from gateway.stores.accounts import CreditAccounts
 from gateway.stores.bank import OwnBank
 from gateway.stores.health import MemoryHealth
+from gateway.stores.keys import KeyRing, Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
 from gateway.stores.runs import MemoryRuns
@@ -117,6 +118,7 @@ async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bo
         accounts = CreditAccounts(clock, OwnBank(clock), crossings.append, "boot")
         desk = Desk(
             clock=clock,
+            keys=KeyRing(clock, Peppers({"1": Secret("pepper")})),
             upstream=provider,
             health=health,
             quota=quota,

@@ -225,6 +225,7 @@ def _document(
     prices = [{"provider": name, "model": "gpt", **PRICE} for name in order]
     return {
         "listen": {"port": 0},
+        "database": "memory",
         "providers": sections,
         "models": {"m": {"targets": rows, "sticky": False, "timeouts": SHORT, **route}},
         "tenants": [

@@ -1,0 +1,110 @@
+"""Keeps the ring of caller keys as the configuration or the directory says, and follows the directory's changes."""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from pathlib import Path
+from types import TracebackType
+
+from gateway.app.members import holders_of, holders_of_file, rows_of_file
+from gateway.domain.budget import Budget
+from gateway.domain.catalog import CallerKey, Catalog
+from gateway.domain.tenancy import Directory
+from gateway.ports import Clock, DirectoryStore
+from gateway.stores.keys import KeyRing, Peppers
+
+LOOK_S = 0.5
+"""How often the directory is looked at: a revoked key is refused everywhere within a second."""
+
+_log = logging.getLogger("meterway")
+
+Adopt = Callable[[Iterable[Budget]], Awaitable[None]]
+
+
+class Doorkeeper:
+    """`adopt_budgets` is awaited before a changed directory is in force, so that no budget starts from nothing."""
+
+    def __init__(self, clock: Clock, peppers: Peppers, adopt_budgets: Adopt) -> None:
+        self.peppers = peppers
+        self.ring: KeyRing[CallerKey] = KeyRing(clock, peppers)
+        self.directory = Directory(0)
+        self._clock = clock
+        self._adopt_budgets = adopt_budgets
+        self._store: DirectoryStore | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    async def begin(self, store: DirectoryStore | None, catalog: Catalog) -> None:
+        """With a store, it owns the tenants; those of the file only begin it. Without one, the file is all there is."""
+        self._store = store
+        await self.adopt(catalog)
+        if store is not None:
+            self._looking = asyncio.create_task(self._look_on())
+
+    async def adopt(self, catalog: Catalog) -> None:
+        """A new configuration: tenants that the store does not know are added to it."""
+        store = self._store
+        if store is None:
+            self.ring.adopt(holders_of_file(catalog.keys.values(), self.peppers))
+            return
+        rows = rows_of_file(catalog.keys.values(), self.peppers, self._clock.wall_s())
+        await asyncio.to_thread(store.seed, rows)
+        await self.look()
+
+    def follow(self, catalog: Catalog, begin: Callable[[Coroutine[object, object, None]], None]) -> None:
+        """As `adopt`, at once where there is no store, else by work that `begin` takes care of."""
+        if self._store is None:
+            self.ring.adopt(holders_of_file(catalog.keys.values(), self.peppers))
+        else:
+            begin(self.adopt(catalog))
+
+    async def look(self) -> None:
+        """Takes over the directory where it has changed."""
+        store = self._store
+        if store is None or await asyncio.to_thread(store.version) == self.directory.version:
+            return
+        directory = await asyncio.to_thread(store.snapshot)
+        await self._adopt_budgets(row.budget for row in directory.budgets)
+        self.ring.adopt(holders_of(directory))
+        self.directory = directory
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def __aenter__(self) -> "Doorkeeper":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _look_on(self) -> None:
+        broken = False
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  # whatever the database says, the keys known so far stay
+                if not broken:
+                    _log.error("the directory cannot be read, tenants stay as they are: %s", error)
+                broken = True
+            else:
+                broken = False
+
+
+def pepper_beside(folder: Path) -> str:
+    """Made once, readable by this user alone; the database never sees it."""
+    path = folder / "pepper"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(fd, "w") as file:
+        text = secrets.token_urlsafe(32)
+        file.write(text)
+    return text
