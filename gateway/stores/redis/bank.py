@@ -61,6 +61,7 @@ class _Book:
     epoch: str = ""
     seen: int = 0
     registered: bool = False
+    swept: bool = False
     told: dict[str, Standing] = field(default_factory=dict)
     unsaid: set[str] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -121,10 +122,9 @@ class RedisBank:
                 _, index, left, spent = answer
                 return Denied(wants[index].counter, left, spent)
             grants: list[Grant] = []
-            for want, amount, spent, mine in zip(wants, answer[1::3], answer[2::3], answer[3::3], strict=True):
+            figures = (answer[at : at + 4] for at in range(1, len(answer), 4))
+            for want, (amount, spent, mine, credit) in zip(wants, figures, strict=True):
                 grants.append(Grant(want.counter, amount, spent))
-                had = book.told.get(want.counter)
-                credit = amount if had is None else had.credit + amount
                 book.told[want.counter] = Standing(want.counter, mine, credit, want.limit, want.ends_s)
             return grants
 
@@ -208,7 +208,7 @@ class RedisBank:
     async def _call(self, book: _Book, script: Script, keys: Sequence[str], words: Sequence[Word]) -> list[Any]:
         """Until it is answered with OK or NO: follows a rebuild and a sweep, begins a rebuild."""
         for _ in range(ROUNDS_MAX):
-            if book.unsaid:
+            if book.unsaid or book.swept:
                 await self._say_again(book)
             answer = await self._once(book, script, keys, words)
             if answer[0] in (b"OK", b"NO"):
@@ -221,6 +221,7 @@ class RedisBank:
             case b"NEW":
                 book.follow(answer[1].decode())
             case b"SWEPT":
+                book.swept = True
                 book.unsaid |= set(book.told)
             case b"EPOCH" | b"LOST":
                 await self._rebuild(book)
@@ -260,11 +261,12 @@ class RedisBank:
     async def _say_again(self, book: _Book) -> None:
         """What was told before, for what is in doubt, or for all after a rebuild or a sweep."""
         rounds = ROUNDS_MAX
-        while book.unsaid:
+        while book.unsaid or book.swept:
             names = list(book.unsaid)[:CHUNK]
             part = [book.told.get(name) or Standing(name, 0, 0, 0, 0.0) for name in names]
             answer = await self._once(book, scripts.REPORT, *_reported(book, part, again=True))
             if answer[0] == b"OK":
+                book.swept = False
                 book.unsaid.difference_update(names)
                 continue
             rounds -= 1

@@ -27,9 +27,6 @@ from gateway.stores.redis.breaker import StoreBreaker
 
 POOL_WAIT_S = 0.02
 CLOSE_S = 1.0
-WORK_S = CONNECT_TIMEOUT_S + 2 * TIMEOUT_S
-"""How long a call may go on after its caller has given up: a connection that was begun is finished for the next."""
-
 Word = bytes | str | int | float
 
 
@@ -60,10 +57,11 @@ class Script:
 class Link:
     """Calls run as tasks of their own: a caller that is cancelled leaves no half-read answer behind (R11)."""
 
-    def __init__(self, url: str, clock: Clock, *, connections: int = CONNECTIONS) -> None:
+    def __init__(self, url: str, clock: Clock, *, connections: int = CONNECTIONS, timeout_s: float = TIMEOUT_S) -> None:
         self.address = address_of(url)
         self._clock = clock
-        self._client = client_of(self.address)
+        self._timeout_s = timeout_s
+        self._client = client_of(self.address, timeout_s=timeout_s)
         self._places = asyncio.Semaphore(connections)
         self._breakers: dict[str, StoreBreaker] = {}
         self._digests: dict[str, str] = {}
@@ -138,15 +136,16 @@ class Link:
         task = asyncio.create_task(self._work(work, breaker))
         self._running.add(task)
         task.add_done_callback(self._ended)
-        done, _ = await asyncio.wait((task,), timeout=max(0.0, TIMEOUT_S - waited_s))
+        done, _ = await asyncio.wait((task,), timeout=max(0.0, self._timeout_s - waited_s))
         if not done:
             raise ReplyLost("redis did not answer in time", late=True)
         return task.result()
 
     async def _work(self, work: Coroutine[Any, Any, Any], breaker: StoreBreaker) -> Any:
+        """It may go on after its caller has given up: a connection that was begun is finished for the next one."""
         timeout = False
         try:
-            async with asyncio.timeout(WORK_S):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S + 2 * self._timeout_s):
                 answer = await work
         except (TimeoutError, Silent) as error:
             timeout = True

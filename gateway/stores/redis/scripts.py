@@ -84,17 +84,25 @@ LEASE = Script(
     + """
 -- KEYS: epoch, boot's record, ticket, counters; ARGV from 5: how long a ticket is kept, then limit, need, wish, ends
 if f[4] then return {'SWEPT'} end
+local function answered(granted)
+  local answer = {'OK'}
+  for i = 4, #KEYS do
+    local c, g = counter(KEYS[i], v), granted[i - 3]
+    for _, figure in ipairs({g[1], g[2], c.s, c.c}) do answer[#answer + 1] = figure end
+  end
+  return answer
+end
 local told = redis.call('GET', KEYS[3])
 if told then
   local was = cmsgpack.unpack(told)
   if was[1] == v and was[2] == era then
     sign()
-    return was[3]
+    return answered(was[3])
   end
 end
 local left_ms = tonumber(epoch[2] or 0) - now
 if left_ms > 0 and left_ms <= 60000 then return {'GRACE', left_ms} end
-local answer, granted = {'OK'}, {}
+local grants, granted = {}, {}
 for i = 4, #KEYS do
   local a = 5 + (i - 4) * 4
   local limit, need, wish = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
@@ -106,9 +114,7 @@ for i = 4, #KEYS do
   end
   local amount = math.min(math.max(need, wish), left)
   granted[c.key] = (granted[c.key] or 0) + amount
-  answer[#answer + 1] = amount
-  answer[#answer + 1] = c.p
-  answer[#answer + 1] = c.s
+  grants[i - 3] = {amount, c.p}
 end
 for i = 4, #KEYS do
   local c = counter(KEYS[i], v)
@@ -120,8 +126,8 @@ for i = 4, #KEYS do
   end
 end
 sign()
-if #KEYS > 3 then redis.call('SET', KEYS[3], cmsgpack.pack({v, era, answer}), 'PX', ARGV[5]) end
-return answer
+if #KEYS > 3 then redis.call('SET', KEYS[3], cmsgpack.pack({v, era, grants}), 'PX', ARGV[5]) end
+return answered(grants)
 """,
 )
 
