@@ -11,11 +11,13 @@ import typer
 import uvloop
 
 from gateway.app import serve as serve_gateway
+from gateway.app import serve_with
 from gateway.clock import SystemClock
 from gateway.config.prices import day_of
 from gateway.config.problems import ConfigInvalid
 from gateway.config.report import check as check_file
 from gateway.config.report import render
+from gateway.ports import JournalFailed, StoreFailed
 
 app = typer.Typer(
     name="meterway", no_args_is_help=True, add_completion=False, help="The LLM gateway.", pretty_exceptions_enable=False
@@ -25,15 +27,22 @@ ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configurat
 
 
 @app.command()
-def serve(config: ConfigFile) -> None:
+def serve(
+    config: ConfigFile,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes behind the port; more than one needs Redis.")
+    ] = 1,
+) -> None:
     """Serve the gateway until it is told to stop (SIGTERM drains, SIGHUP reloads)."""
     try:
+        if workers > 1:
+            raise typer.Exit(asyncio.run(serve_with(config, workers)))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve_gateway(config))
     except ConfigInvalid as error:
         typer.echo(render(error.problems), err=True)
         raise typer.Exit(2) from None
-    except OSError as error:
+    except (OSError, ValueError, JournalFailed, StoreFailed) as error:
         typer.echo(f"meterway serve: {error}", err=True)
         raise typer.Exit(1) from None
 

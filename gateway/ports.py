@@ -285,6 +285,14 @@ class Ledger(Protocol):
         """The same, of one boot of one process."""
         ...
 
+    def sums_by_worker(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, dict[str, int]]:
+        """The same, by the boots of all processes."""
+        ...
+
+
+class StoreFailed(Exception):
+    """The database refused; the message says what, and what to do."""
+
 
 class Taken(Exception):
     """An object of that id exists."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -26,22 +26,30 @@ _log = logging.getLogger("meterway")
 class Books:
     """`async with`: recovered and open inside, everything in the ledger after it.
 
-    `keep` before that says where; without it nothing outlives the process. A `bank` shared with other processes knows
-    what was spent; one of our own is told from the ledger. `boot` names this run of this process in the books.
+    `keep` before that says where; without it nothing outlives the process. A bank that was shared with other processes
+    knows what was spent; one of our own is told from the ledger. `boot` names this run of this process in the books.
     """
 
-    def __init__(self, clock: Clock, told: Callable[[Crossing], None], *, bank: Bank | None = None) -> None:
+    def __init__(self, clock: Clock, told: Callable[[Crossing], None]) -> None:
         self.boot = secrets.token_hex(6)
         self._clock = clock
-        self._own = OwnBank(clock) if bank is None else None
-        self.accounts = CreditAccounts(clock, bank or self._own or OwnBank(clock), told, self.boot)
+        self._own: OwnBank | None = OwnBank(clock)
+        self.accounts = CreditAccounts(clock, self._own, told, self.boot)
+        self._finish: Callable[[str], Awaitable[None]] | None = None
         self.runs = MemoryRuns()
         self.journal: Journal = NoJournal()
         self._ledger: Ledger | None = None
         self._file: FileJournal | None = None
         self._keeper: Bookkeeper | None = None
         self._known: set[tuple[str, str]] = set()
+        self._dead: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    def share(self, bank: Bank, finish: Callable[[str], Awaitable[None]]) -> None:
+        """With other processes; `finish` is told of each dead one whose journal was read."""
+        self._own = None
+        self.accounts.use(bank)
+        self._finish = finish
 
     def keep(self, ledger: Ledger, folder: Path) -> None:
         """Raises JournalFailed."""
@@ -53,8 +61,7 @@ class Books:
     async def __aenter__(self) -> "Books":
         keeper = self._keeper
         if keeper is not None:
-            for boot in await asyncio.to_thread(keeper.recover):
-                _log.warning("finished the journal of a process that had died (%s)", boot)
+            await self._recover(keeper)
             self._tasks.append(asyncio.create_task(self._follow_on(keeper)))
         self._tasks.append(asyncio.create_task(self._tend_on()))
         return self
@@ -89,6 +96,19 @@ class Books:
         """Returns when the ledger has everything that is on record now."""
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.follow)
+
+    async def _recover(self, keeper: Bookkeeper) -> None:
+        for boot in await asyncio.to_thread(keeper.recover):
+            _log.warning("finished the journal of a process that had died (%s)", boot)
+            self._dead.append(boot)
+
+    async def finish_dead(self) -> None:
+        """Once the budgets are known: what dead processes truly spent goes to the shared bank."""
+        while self._dead and self._finish is not None:
+            try:
+                await self._finish(self._dead.pop())
+            except BankAway:
+                _log.warning("the credit of a dead process comes back when its lease ends: the shared store is away")
 
     async def _tend_on(self) -> None:
         async for _ in _ticks(TEND_S):

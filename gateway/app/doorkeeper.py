@@ -35,6 +35,9 @@ class Doorkeeper:
         self._store: DirectoryStore | None = None
         self._looking: asyncio.Task[None] | None = None
 
+    def budgets(self) -> list[Budget]:
+        return [row.budget for row in self.directory.budgets]
+
     async def begin(self, store: DirectoryStore | None, catalog: Catalog) -> None:
         """With a store, it owns the tenants; those of the file only begin it. Without one, the file is all there is."""
         self._store = store

@@ -28,7 +28,7 @@ from gateway.http.limits import DoorLimits
 from gateway.http.other import other_routes
 from gateway.http.server import DrainingServer, server_for
 from gateway.pipeline.desk import Desk
-from gateway.ports import Clock, DirectoryStore
+from gateway.ports import Clock, DirectoryStore, Ledger
 from gateway.providers import openai
 from gateway.stores.health import MemoryHealth
 from gateway.stores.keys import Peppers
@@ -51,7 +51,7 @@ ADMIN_CONNECTIONS = 32
 class Gateway:
     """`start`, then `wait` until `stop` has been called; `reload` asks `read` for the next configuration.
 
-    `sink` gets every record too.
+    `sink` gets every record too. `worker` is the number of this process among several behind one port.
     """
 
     def __init__(
@@ -64,12 +64,15 @@ class Gateway:
         trip_rule: TripRule | None = None,
         resolver: Resolver = system_resolver,
         sink: Sink | None = None,
+        worker: int | None = None,
     ) -> None:
+        self._worker = worker
         self._loaded = loaded
         self._read = read
         self.kept: Any = None
         self._sims = Sims(loaded.settings.sims)
         clock = SystemClock() if clock is None else clock
+        self._clock = clock
         self.health = MemoryHealth(clock, trip_rule)
         self.upstream = HttpUpstream(clock, resolver=resolver)
         self._limits = limits_of(loaded.settings.server)
@@ -93,7 +96,8 @@ class Gateway:
         other = other_routes(names=self._names, ready=self._not_ready, created_s=int(clock.wall_s()))
         self.door = Door(self._desk, loaded.catalog, self._limits, other)
         self.server = self._data_plane(loaded)
-        self.admin = None if loaded.settings.admin is None else self._admin_plane(loaded.settings.admin)
+        admin = loaded.settings.admin
+        self.admin = None if admin is None or worker else self._admin_plane(admin)
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -104,6 +108,7 @@ class Gateway:
             directory = await self._open_books()
             await self._stack.enter_async_context(self.doorkeeper)
             await self.doorkeeper.begin(directory, self._loaded.catalog)
+            await self.books.finish_dead()
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
@@ -126,8 +131,19 @@ class Gateway:
             directory = self.kept.directory
             self.books.keep(self.kept.ledger, Path(self._loaded.settings.journal))
             self._desk.journal = self.books.journal
+            await self._share(self.kept.ledger)
         await self._stack.enter_async_context(self.books)
         return directory
+
+    async def _share(self, ledger: Ledger) -> None:
+        url = self._loaded.settings.redis
+        if url is None:
+            return
+        room = await asyncio.to_thread(import_module, "gateway.app.shared")
+        shared = room.Shared(url.reveal(), self._clock, self.books.boot, ledger, self.doorkeeper.budgets)
+        self._stack.push_async_callback(shared.close)
+        await shared.begin()
+        self.books.share(shared.bank, shared.finish)
 
     async def wait(self) -> None:
         """Serves until stopped, drains, and gives everything back."""
@@ -176,6 +192,7 @@ class Gateway:
             limits=self._limits,
             plain_paths=PLAIN_PATHS,
             interrupt=self._interrupt,
+            shared_port=self._worker is not None,
         )
 
     def _admin_plane(self, admin: Admin) -> DrainingServer:

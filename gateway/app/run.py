@@ -8,7 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from gateway.app.gateway import Gateway
+from gateway.app.gateway import MEMORY, Gateway
+from gateway.app.workers import WORKER, Supervisor
 from gateway.clock import SystemClock
 from gateway.config.load import load
 from gateway.config.prices import day_of
@@ -30,7 +31,8 @@ async def serve(path: Path) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     if loaded.warnings:
         _log.warning("%s", render(loaded.warnings))
-    gateway = Gateway(loaded, read, log_fd=sys.stdout.fileno())
+    worker = os.environ.get(WORKER)
+    gateway = Gateway(loaded, read, log_fd=sys.stdout.fileno(), worker=None if worker is None else int(worker))
     loop = asyncio.get_running_loop()
     await gateway.start()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,6 +47,20 @@ async def serve(path: Path) -> None:
     finally:
         stop.set()
         await following
+
+
+async def serve_with(path: Path, workers: int) -> int:
+    """Several processes; the exit code. Raises ConfigInvalid, and ValueError where they could not share anything."""
+    loaded = load(path, os.environ, version=1, today=day_of(SystemClock.wall_s()))
+    logging.basicConfig(level=loaded.settings.telemetry.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if loaded.settings.redis is None or loaded.settings.database.reveal() == MEMORY:
+        raise ValueError(
+            "several workers need a database and Redis: each limit and budget would be kept once for each of them; "
+            "set `redis: redis://...` or serve with one worker"
+        )
+    if loaded.settings.listen.port == 0:
+        raise ValueError("several workers need a port of their own choosing; set listen.port")
+    return await Supervisor(path, workers).run()
 
 
 async def _follow(path: Path, gateway: Gateway, stop: asyncio.Event) -> None:

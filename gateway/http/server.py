@@ -20,8 +20,11 @@ _log = logging.getLogger("meterway.server")
 class DrainingServer(uvicorn.Server):
     """`interrupt` is called when the grace is over, just before the requests that remain are cancelled."""
 
-    def __init__(self, config: uvicorn.Config, *, grace_s: float, interrupt: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, grace_s: float, interrupt: Callable[[], None], shared_port: bool = False
+    ) -> None:
         super().__init__(config)
+        self._shared_port = shared_port
         self._grace_s = grace_s
         self._interrupt = interrupt
         self._stopping = asyncio.Event()
@@ -42,7 +45,12 @@ class DrainingServer(uvicorn.Server):
         self.config.load()
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            self._protocol, self.config.host, self.config.port, backlog=self.config.backlog, start_serving=True
+            self._protocol,
+            self.config.host,
+            self.config.port,
+            backlog=self.config.backlog,
+            reuse_port=self._shared_port,
+            start_serving=True,
         )
         self.servers = [server]
         await self.on_tick(0)
@@ -103,6 +111,7 @@ def server_for(
     limits: DoorLimits,
     plain_paths: frozenset[bytes],
     interrupt: Callable[[], None],
+    shared_port: bool = False,
 ) -> DrainingServer:
     """A server of ours on uvloop and httptools; it logs nothing by itself."""
     config = uvicorn.Config(
@@ -119,4 +128,4 @@ def server_for(
         backlog=4096,
         interface="asgi3",
     )
-    return DrainingServer(config, grace_s=limits.grace_s, interrupt=interrupt)
+    return DrainingServer(config, grace_s=limits.grace_s, interrupt=interrupt, shared_port=shared_port)

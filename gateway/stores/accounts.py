@@ -127,6 +127,10 @@ class CreditAccounts:
         self._locks: dict[str, asyncio.Lock] = {}
         self._away = False
 
+    def use(self, bank: Bank) -> None:
+        """Another bank, before anything was leased."""
+        self._bank = bank
+
     async def hold(self, tenant: str, claims: Sequence[Claim]) -> AccountHold | Shortage:
         parts = self._parts(claims)
         if not self._covered(parts, claims) or (self._away and _denies(parts)):

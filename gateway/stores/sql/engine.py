@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from gateway.ports import StoreFailed
 from gateway.stores.sql.tables import metadata
 
 SCHEMA = 1
@@ -16,10 +17,6 @@ SCHEMA = 1
 SQLITE_BUSY_S = 5.0
 _MIGRATION_LOCK = 7_261_904
 _META = "CREATE TABLE IF NOT EXISTS meta (name VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL)"
-
-
-class StoreFailed(Exception):
-    """The message says what the database refused, and what to do."""
 
 
 class Database:

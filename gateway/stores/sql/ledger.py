@@ -53,10 +53,34 @@ class SqlLedger:
                 connection.exec_driver_sql(self._insert, rows)
 
     def sums(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, int]:
-        return self._sums(budget, starts_s, ends_s, None)
+        total: dict[str, int] = {}
+        for amounts in self.sums_by_worker(budget, starts_s, ends_s).values():
+            for who, amount in amounts.items():
+                total[who] = total.get(who, 0) + amount
+        return total
 
     def sums_of_worker(self, budget: Budget, starts_s: float, ends_s: float, worker: str) -> dict[str, int]:
-        return self._sums(budget, starts_s, ends_s, worker)
+        return self.sums_by_worker(budget, starts_s, ends_s).get(worker, {})
+
+    def sums_by_worker(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, dict[str, int]]:
+        who = dimension(budget.per, sqlite=self._database.sqlite)
+        amount = entries.c.cost_nano_usd if budget.unit is Unit.NANO_USD else entries.c.tokens
+        within = and_(
+            entries.c.tenant == budget.tenant,
+            entries.c.reserved_at_s >= starts_s,
+            entries.c.reserved_at_s < ends_s,
+            or_(entries.c.budget_id.is_(None), entries.c.budget_id == budget.id),
+        )
+        holder = func.coalesce(entries.c.budget_who, who).label("holder")
+        rows = select(entries.c.worker.label("worker"), holder, amount.label("amount")).where(within).subquery()
+        query = select(rows.c.worker, rows.c.holder, func.sum(rows.c.amount)).where(rows.c.holder.is_not(None))
+        if budget.of is not None:
+            query = query.where(rows.c.holder == budget.of)
+        sums: dict[str, dict[str, int]] = {}
+        with self._database.read() as connection:
+            for worker, name, total in connection.execute(query.group_by(rows.c.worker, rows.c.holder)):
+                sums.setdefault(worker, {})[str(name)] = int(total)
+        return sums
 
     def entries_of_request(self, request_id: str) -> Sequence[Entry]:
         """In the order in which they were added."""
@@ -75,24 +99,6 @@ class SqlLedger:
             for row in connection.execute(select(entries).where(entries.c.attempt_id.in_(sorted(ids)))).mappings():
                 told.setdefault(row["attempt_id"], {})[row["kind"]] = entry_of(row)
         return told
-
-    def _sums(self, budget: Budget, starts_s: float, ends_s: float, worker: str | None) -> dict[str, int]:
-        who = dimension(budget.per, sqlite=self._database.sqlite)
-        amount = entries.c.cost_nano_usd if budget.unit is Unit.NANO_USD else entries.c.tokens
-        within = and_(
-            entries.c.tenant == budget.tenant,
-            entries.c.reserved_at_s >= starts_s,
-            entries.c.reserved_at_s < ends_s,
-            or_(entries.c.budget_id.is_(None), entries.c.budget_id == budget.id),
-        )
-        holder = func.coalesce(entries.c.budget_who, who)
-        query = select(holder, func.sum(amount)).where(within, holder.is_not(None)).group_by(holder)
-        if budget.of is not None:
-            query = query.where(holder == budget.of)
-        if worker is not None:
-            query = query.where(entries.c.worker == worker)
-        with self._database.read() as connection:
-            return {str(name): int(total) for name, total in connection.execute(query)}
 
 
 def dimension(per: str, *, sqlite: bool) -> ColumnElement[str | None]:

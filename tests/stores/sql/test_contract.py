@@ -18,9 +18,9 @@ from gateway.domain.period import Period
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, Directory, KeyRow, LimitRow, Role, TenantRow
-from gateway.ports import NotThere, StaleRevision, Taken
+from gateway.ports import NotThere, StaleRevision, StoreFailed, Taken
 from gateway.stores.sql.directory import SqlDirectory
-from gateway.stores.sql.engine import StoreFailed, open_database
+from gateway.stores.sql.engine import open_database
 from gateway.stores.sql.ledger import SqlLedger
 from gateway.stores.sql.opening import Kept
 from tests.postgres import postgres
