@@ -173,6 +173,12 @@ class CreditAccounts:
         self._past = {account for account in self._past if account.held}
         self._locks = {tenant: lock for tenant, lock in self._locks.items() if lock.locked()}
 
+    async def give_back(self) -> None:
+        """At the end: all that is free goes back to the bank. Raises BankAway."""
+        for account in list(self._accounts.values()):
+            self._put_aside(account)
+        await self.tend()
+
     def _sweep(self, now_s: float) -> None:
         """Puts aside the accounts whose window has ended, and those that nobody uses."""
         if abs(now_s - self._swept_s) < SWEEP_S:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 
 from gateway.domain.ledger import Entry, EntryKind
@@ -22,11 +23,13 @@ from gateway.sim.script import parse_script
 from gateway.sim.server import Simulator
 from gateway.stores.sql.opening import Kept
 from tests.e2e.processes import METERWAY, Process
+from tests.redis import Server
 from tests.rows.talk import Seen, request, talk
 
 KEY = "gw_caller_one_0123456789"
 IN, OUT = 1_000, 2_000
 SCRIPT = {"otherwise": {"answer": {"text_chars": 400}, "pace": {"first_event_s": 0.01, "event_s": 0.002}}}
+WORKERS = 3
 SERVING = re.compile(r"serving .* on http://\S+?:(\d+)/v1")
 
 
@@ -38,6 +41,7 @@ class Street:
     sim: Simulator
     budget_usd: float
     port: int = 0
+    redis: str | None = None
     kills: int = 0
     answers: list[Seen] = field(default_factory=list)
 
@@ -58,15 +62,18 @@ class Street:
             "telemetry": {"access_log": "off"},
             "server": {"grace_s": 5.0},
         }
+        if self.redis is not None:
+            document["redis"] = "env:REDIS"
         path.write_bytes(msgspec.json.encode(document))
         return path
 
     async def serve(self, number: int) -> Process:
         folder = self.folder / f"run{number}"
         folder.mkdir()
-        process = Process(
-            folder, str(METERWAY), "serve", "--config", str(self.config()), environ={"CALLER": KEY}, cwd=self.folder
-        )
+        several = [] if self.redis is None else ["--workers", str(WORKERS)]
+        environ = {"CALLER": KEY, "REDIS": self.redis or ""}
+        command = [str(METERWAY), "serve", "--config", str(self.config()), *several]
+        process = Process(folder, *command, environ=environ, cwd=self.folder)
         await asyncio.to_thread(process.wait_for, SERVING)
         return process
 
@@ -84,6 +91,23 @@ class Street:
             await self.call(number)
             number += 100
             await asyncio.sleep(0.01)
+
+
+async def storm_of_workers(street: Street, seconds: float, dice: random.Random) -> None:
+    """Workers are killed one after the other; the supervisor stays."""
+    supervisor = await street.serve(0)
+    until_s = time.monotonic() + seconds
+    callers = [asyncio.create_task(street.caller(first, until_s)) for first in range(24)]
+    while time.monotonic() < until_s:
+        await asyncio.sleep(dice.uniform(0.1, 0.9))
+        workers = psutil.Process(supervisor.pid).children()
+        if workers:
+            dice.choice(workers).kill()
+            street.kills += 1
+    await asyncio.gather(*callers)
+    await asyncio.sleep(2.0)
+    assert await asyncio.to_thread(supervisor.stop) == 0, supervisor.said[-4_000:]
+    await street.sim.idle()
 
 
 async def storm(street: Street, seconds: float, dice: random.Random) -> None:
@@ -122,27 +146,54 @@ async def test_p2_a_killed_gateway_loses_no_charge_doubles_none_and_holds_nothin
     async with Simulator(parse_script(SCRIPT)) as sim:
         street = Street(tmp_path, sim, budget_usd, port)
         await storm(street, seconds, dice)
-        entries, bill = fold(street)
         assert street.kills >= seconds / 2
-        assert len(bill) > 20
-        spent = 0
-        for name, line in bill.items():
-            told = entries[name]
-            assert len(told) == 1, (line, told)
-            entry = told[0]
-            spent += entry.cost_nano_usd
-            over = entry.usage.output - line.output_tokens
-            match entry.kind:
-                case EntryKind.POST:
-                    assert over <= 0 if line.outcome == "cut" else over == 0, (line, entry)
-                case EntryKind.EXPIRE if line.stream:
-                    assert -BEAT_TOKENS <= over <= 2 * BEAT_TOKENS, (line, entry)
-                case _:
-                    assert entry.kind is EntryKind.EXPIRE, (line, entry)
-                    assert over >= 0, (line, entry)
-        assert spent <= budget_usd * 10**9
-        whole = [seen for seen in street.answers if seen.status == 200 and seen.whole]
-        assert all(entries[seen.headers["x-request-id"]][0].kind is EntryKind.POST for seen in whole)
-        assert not list((tmp_path / "journal").glob("*.journal")), "every journal is finished"
-        kinds = [entry.kind.value for told in entries.values() for entry in told]
-        print(f"[{street.kills} kills, {len(bill)} calls, {kinds.count('expire')} expired] ", end="")
+        balanced(street)
+
+
+@pytest.mark.parametrize("seconds", [10.0, pytest.param(60.0, marks=[pytest.mark.long, pytest.mark.timeout(180)])])
+@pytest.mark.parametrize("budget_usd", [1_000.0, 0.006], ids=["plenty", "at-the-limit"])
+async def test_f11_killed_workers_that_share_a_budget_lose_no_charge_and_overspend_nothing(
+    tmp_path: Path, budget_usd: float, seconds: float
+) -> None:
+    dice = random.Random(11)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    server = Server(tmp_path)
+    try:
+        async with Simulator(parse_script(SCRIPT)) as sim:
+            street = Street(tmp_path, sim, budget_usd, port, server.url)
+            await storm_of_workers(street, seconds, dice)
+            assert street.kills >= seconds
+            spent = balanced(street)
+            counters = [server.say("HMGET", key, "p", "l") for key in server.say("KEYS", "gw:*:c:*")]
+            assert [[int(figure) for figure in counter] for counter in counters] == [[spent, 0]]
+    finally:
+        server.kill()
+
+
+def balanced(street: Street) -> int:
+    """The provider's bill, the ledger and what callers saw agree; what was spent."""
+    entries, bill = fold(street)
+    assert len(bill) > 20
+    spent = 0
+    for name, line in bill.items():
+        told = entries[name]
+        assert len(told) == 1, (line, told)
+        entry = told[0]
+        spent += entry.cost_nano_usd
+        over = entry.usage.output - line.output_tokens
+        match entry.kind:
+            case EntryKind.POST:
+                assert over <= 0 if line.outcome == "cut" else over == 0, (line, entry)
+            case EntryKind.EXPIRE if line.stream:
+                assert -BEAT_TOKENS <= over <= 2 * BEAT_TOKENS, (line, entry)
+            case _:
+                assert entry.kind is EntryKind.EXPIRE, (line, entry)
+                assert over >= 0, (line, entry)
+    assert spent <= street.budget_usd * 10**9
+    whole = [seen for seen in street.answers if seen.status == 200 and seen.whole]
+    assert all(entries[seen.headers["x-request-id"]][0].kind is EntryKind.POST for seen in whole)
+    assert not list((street.folder / "journal").glob("*.journal")), "every journal is finished"
+    kinds = [entry.kind.value for told in entries.values() for entry in told]
+    print(f"[{street.kills} kills, {len(bill)} calls, {kinds.count('expire')} expired] ", end="")
+    return spent
