@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gateway.domain.budget import Budget, Claim, Shortage
 from gateway.domain.call import UpstreamCall
@@ -16,9 +16,12 @@ from gateway.domain.reply import Reply
 from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
-from gateway.domain.tenancy import Directory
+from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, Directory, KeyRow, LimitRow, TenantRow
 from gateway.domain.value import value
 from gateway.formats.journal import Beat, Closed, Opened
+
+OwnedRow = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow
+_Row = TypeVar("_Row", TenantRow, KeyRow, LimitRow, BudgetRow, AdminKeyRow)
 
 
 class Clock(Protocol):
@@ -317,6 +320,73 @@ class DirectoryStore(Protocol):
     def snapshot(self) -> Directory: ...
     def seed(self, rows: Directory) -> None:
         """Adds the tenants that are not there yet, with all that is theirs in `rows`."""
+        ...
+
+    def get(self, kind: type[_Row], object_id: str) -> _Row | None: ...
+    def page(self, kind: type[_Row], tenant: str | None, after: str, count: int) -> Sequence[_Row]:
+        """By id, those behind `after`; `tenant` None is all."""
+        ...
+
+    def create(self, row: OwnedRow, line: AuditLine) -> None:
+        """Raises Taken for an id that exists, NotThere for a tenant that does not."""
+        ...
+
+    def update(self, row: OwnedRow, line: AuditLine) -> int:
+        """The row with the revision that it was read with; the new revision. Raises StaleRevision, NotThere."""
+        ...
+
+    def delete(self, kind: type[_Row], object_id: str, revision: int, line: AuditLine) -> None:
+        """Raises StaleRevision, NotThere."""
+        ...
+
+    def note(self, line: AuditLine) -> None:
+        """A change of something that is not kept here."""
+        ...
+
+    def audit_lines(self, tenant: str | None, before: int | None, count: int) -> Sequence[AuditLine]:
+        """Newest first, those before the line of that id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """`group` holds the value of each dimension asked for, `bucket_s` the beginning of its hour or day."""
+
+    group: tuple[tuple[str, str | None], ...]
+    bucket_s: float | None
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_nano_usd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which entries: of a tenant, a run (its whole tree), a request, and reserved in [from_s, to_s)."""
+
+    tenant: str | None = None
+    run: str | None = None
+    request: str | None = None
+    from_s: float = 0.0
+    to_s: float = 1e12
+
+
+class LedgerReports(Protocol):
+    """What is read from the books. Every method blocks."""
+
+    def append(self, entries: Sequence[Entry]) -> None: ...
+    def sums(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, int]: ...
+    def usage(self, span: Span, group_by: Sequence[str], bucket: str | None) -> Sequence[UsageRow]:
+        """`group_by` names dimensions (tenant, key, user, model, provider, run, tag:NAME), `bucket` hour or day."""
+        ...
+
+    def entries(self, span: Span, after: int, count: int) -> Sequence[tuple[int, Entry]]:
+        """Oldest first, with their serial numbers, those behind `after`."""
+        ...
+
+    def verify(self) -> Sequence[str]:
+        """What cannot be, in words; empty when the books agree."""
         ...
 
 

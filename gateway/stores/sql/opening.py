@@ -2,7 +2,7 @@
 
 from gateway.stores.sql.directory import SqlDirectory
 from gateway.stores.sql.engine import Database, open_database
-from gateway.stores.sql.ledger import SqlLedger
+from gateway.stores.sql.reports import SqlReports
 
 
 class Kept:
@@ -10,7 +10,7 @@ class Kept:
 
     def __init__(self, url: str) -> None:
         self.database: Database = open_database(url)
-        self.ledger = SqlLedger(self.database)
+        self.ledger = SqlReports(self.database)
         self.directory = SqlDirectory(self.database)
 
     def close(self) -> None:

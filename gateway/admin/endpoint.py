@@ -1,0 +1,108 @@
+"""An endpoint of the admin API as a value: its path, who may use it, its shapes, and the function behind it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.admin.access import Access, Principal
+from gateway.admin.problems import Problem, invalid
+
+BODY_BYTES_MAX = 1024 * 1024
+PAGE = 100
+PAGE_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authorized request."""
+
+    request: Request
+    principal: Principal
+    body: Any = None
+
+    def path(self, name: str) -> str:
+        value: str = self.request.path_params[name]
+        return value
+
+    def query(self, name: str) -> str | None:
+        return self.request.query_params.get(name)
+
+    @property
+    def scope(self) -> str | None:
+        """The tenant to which a tenant-admin is bound; None sees all."""
+        return self.principal.tenant
+
+    @property
+    def page(self) -> tuple[str, int]:
+        """`?cursor=&limit=`: what to begin behind, and how much."""
+        text = self.query("limit") or str(PAGE)
+        if not text.isdecimal() or not 1 <= int(text) <= PAGE_MAX:
+            raise Problem(400, "Invalid", f"limit is {text!r}; send 1 to {PAGE_MAX}")
+        return self.query("cursor") or "", int(text)
+
+    @property
+    def expected(self) -> int:
+        """The revision of `If-Match`. Raises Problem 428 without one."""
+        text = self.request.headers.get("if-match")
+        if text is None:
+            detail = "send If-Match with the ETag that you have read, so that no change of others is lost"
+            raise Problem(428, "If-Match is missing", detail)
+        number = text.strip().removeprefix("W/").strip('"')
+        if not number.isdecimal():
+            raise Problem(400, "Invalid", f"If-Match is {text!r}; send the ETag as you got it")
+        return int(number)
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """`body` is the shape of what is sent, `says` of what comes back, both for the OpenAPI document too."""
+
+    method: str
+    path: str
+    access: Access
+    handler: Handler
+    summary: str
+    body: type[BaseModel] | None = None
+    says: type[BaseModel] | None = None
+    query: tuple[str, ...] = ()
+    status: int = 200
+    tags: tuple[str, ...] = field(default=())
+
+    async def serve(self, request: Request, principal: Principal) -> Response:
+        self.access.check(principal, request.path_params.get("tenant"))
+        body = None if self.body is None else await _body(request, self.body)
+        return await self.handler(Call(request, principal, body))
+
+
+async def _body(request: Request, shape: type[BaseModel]) -> BaseModel:
+    raw = b""
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > BODY_BYTES_MAX:
+            raise Problem(413, "Too large", f"the body is larger than {BODY_BYTES_MAX} bytes")
+    try:
+        return shape.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def shown(shape: BaseModel, *, status: int = 200, etag: int | None = None) -> Response:
+    headers = {} if etag is None else {"etag": f'"{etag}"'}
+    return JSONResponse(shape.model_dump(mode="json", by_alias=True), status, headers)
+
+
+def page(call: Call, items: Sequence[BaseModel], cursor: str | None) -> Response:
+    """`{"items": [...], "next": cursor or null}`, and the same as a Link."""
+    body = {"items": [item.model_dump(mode="json", by_alias=True) for item in items], "next": cursor}
+    headers = {}
+    if cursor is not None:
+        url = call.request.url.include_query_params(cursor=cursor)
+        headers["link"] = f'<{url.path}?{url.query}>; rel="next"'
+    return JSONResponse(body, headers=headers)

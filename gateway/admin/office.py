@@ -1,0 +1,111 @@
+"""What the admin API works with, and how its changes are made: in a thread, with an audit line, or not at all."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from gateway.admin.endpoint import Call
+from gateway.admin.problems import Problem, not_found
+from gateway.domain.catalog import Catalog
+from gateway.domain.record import ExchangeRecord
+from gateway.domain.tenancy import AuditLine
+from gateway.ports import Clock, DirectoryStore, LedgerReports, NotThere, StaleRevision, Taken
+
+_T = TypeVar("_T")
+
+NO_DATABASE = "this gateway keeps nothing (`database: memory`); configure a database to manage tenants here"
+
+
+class TargetLine(Protocol):
+    """One deployment's health."""
+
+    deployment: str
+    circuit: str
+    transitions: int
+    in_flight: int
+    pause: str | None
+    pause_left_s: float
+
+
+class Peppered(Protocol):
+    newest: str
+
+    def digest(self, text: str, pepper_id: str | None = None) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The gateway that serves: what it has in force and what it sees."""
+
+    catalog: Callable[[], Catalog]
+    effective: Callable[[], Mapping[str, object]]
+    validate: Callable[[str], Sequence[str]]
+    reload: Callable[[], Sequence[str]]
+    targets: Callable[[], Iterable[TargetLine]]
+    force: Callable[[str, str], bool]
+    record: Callable[[str], ExchangeRecord | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """`settled` returns when the ledger has all that is on record; `changed` makes this process look at once."""
+
+    clock: Clock
+    directory: DirectoryStore | None
+    ledger: LedgerReports | None
+    peppers: Peppered
+    new_key: Callable[[str], tuple[str, str]]
+    settled: Callable[[], Awaitable[None]]
+    changed: Callable[[], Awaitable[None]]
+    running: Running
+
+    @property
+    def store(self) -> DirectoryStore:
+        if self.directory is None:
+            raise Problem(409, "No database", NO_DATABASE)
+        return self.directory
+
+    @property
+    def books(self) -> LedgerReports:
+        if self.ledger is None:
+            raise Problem(409, "No database", NO_DATABASE)
+        return self.ledger
+
+    async def change(self, kind: str, object_id: str, work: Callable[[], _T]) -> _T:
+        """In force here when this returns, and in every other process within a second."""
+        try:
+            done = await asyncio.to_thread(work)
+        except Taken:
+            raise Problem(409, "Taken", f"there is a {kind} {object_id!r} already") from None
+        except NotThere as error:
+            raise not_found("tenant" if str(error) != object_id else kind, str(error)) from None
+        except StaleRevision as error:
+            detail = f"the {kind} was changed meanwhile; read it again (revision {error.revision})"
+            raise Problem(412, "Changed meanwhile", detail, etag=error.revision) from None
+        await self.changed()
+        return done
+
+    def line(
+        self,
+        call: Call,
+        action: str,
+        kind: str,
+        object_id: str,
+        *,
+        tenant: str | None,
+        before: BaseModel | None = None,
+        after: BaseModel | None = None,
+    ) -> AuditLine:
+        who = call.principal
+        return AuditLine(
+            self.clock.wall_s(), who.id, who.role.value, action, kind, object_id, tenant, _told(before), _told(after)
+        )
+
+
+def _told(shape: BaseModel | None) -> str:
+    """Without the key that is shown once."""
+    return "" if shape is None else json.dumps(shape.model_dump(mode="json", by_alias=True, exclude={"key"}))

@@ -1,0 +1,234 @@
+"""What the admin API takes and gives, field by field; amounts in dollars are exact decimals, times are ISO 8601."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from gateway.config.schema import BudgetSection, Count, LimitsSection, ModelName, Name
+
+NANO = 1_000_000_000
+DIMENSION = r"^(tenant|key|user|run|model|tag:[A-Za-z0-9_.-]{1,64})$"
+LIMIT_DIMENSION = r"^(tenant|key|user|model)$"
+TAG = r"^[A-Za-z0-9_.-]{1,64}$"
+
+Text = Annotated[str, Field(max_length=200)]
+ExactUsd = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return_type=str)]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class TenantIn(Shape):
+    id: Name
+    name: Text = ""
+    models: list[ModelName] = []
+    blocked: bool = False
+
+
+class TenantChange(Shape):
+    name: Text | None = None
+    models: list[ModelName] | None = None
+    blocked: bool | None = None
+
+
+class TenantOut(Shape):
+    id: str
+    name: str
+    models: list[str]
+    blocked: bool
+    created_at: datetime
+    revision: int
+
+
+class KeyIn(Shape):
+    name: Text = ""
+    user: Text | None = None
+    tags: dict[Annotated[str, Field(pattern=TAG)], Text] = {}
+    models: list[ModelName] = []
+    expires_at: datetime | None = None
+
+
+class RotateIn(Shape):
+    overlap_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 86_400
+
+
+class KeyOut(Shape):
+    """`key` is the whole key; it is in the answer to its creation and never again."""
+
+    id: str
+    tenant: str
+    name: str
+    user: str | None
+    tags: dict[str, str]
+    models: list[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    rotated_from: str | None
+    created_at: datetime
+    revision: int
+    key: str | None = None
+
+
+class BudgetIn(BudgetSection):
+    """As in the configuration file, with an id of its own if it shall have one."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+
+
+class BudgetOut(Shape):
+    """`spent` and `left` are of the current window, for the tenant or by each of those that it is for."""
+
+    id: str
+    tenant: str
+    usd: ExactUsd | None
+    tokens: int | None
+    per: str
+    for_: str = Field(alias="for")
+    of: str | None
+    zone: str
+    thresholds: list[int]
+    mode: str
+    when_short: str
+    store_away: str
+    window: str
+    resets_at: datetime | None
+    spent: dict[str, ExactUsd | int]
+    revision: int
+
+
+class LimitIn(LimitsSection):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    for_: Annotated[str, Field(alias="for", pattern=LIMIT_DIMENSION)] = "tenant"
+    of: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    mode: Literal["enforce", "shadow"] = "enforce"
+    store_away: Literal["deny", "local", "allow"] = "local"
+
+
+class LimitOut(Shape):
+    id: str
+    tenant: str
+    for_: str = Field(alias="for")
+    of: str | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrent: int | None
+    mode: str
+    store_away: str
+    revision: int
+
+
+class AdminKeyIn(Shape):
+    role: Literal["admin", "operator", "viewer", "tenant-admin"]
+    tenant: Name | None = None
+    name: Text = ""
+    expires_at: datetime | None = None
+
+
+class AdminKeyOut(Shape):
+    id: str
+    role: str
+    tenant: str | None
+    name: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    created_at: datetime
+    revision: int
+    key: str | None = None
+
+
+class AuditOut(Shape):
+    id: int
+    at: datetime
+    actor: str
+    role: str
+    action: str
+    kind: str
+    object_id: str
+    tenant: str | None
+    before: str
+    after: str
+
+
+class TargetOut(Shape):
+    deployment: str
+    circuit: str
+    transitions: int
+    in_flight: int
+    pause: str | None
+    pause_left_s: float
+    drained: bool = False
+
+
+class TargetChange(Shape):
+    state: Literal["open", "closed", "drain", "serve"]
+
+
+class UsageOut(Shape):
+    group: dict[str, str | None]
+    bucket: datetime | None
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    usd: ExactUsd
+
+
+class EntryOut(Shape):
+    attempt_id: str
+    kind: str
+    request_id: str
+    tenant: str
+    key_id: str
+    user: str | None
+    run_id: str | None
+    root_run_id: str | None
+    tags: dict[str, str]
+    model: str
+    provider: str
+    provider_model: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    usd: ExactUsd
+    price_id: str
+    provenance: str
+    unpriced: bool
+    reserved_at: datetime
+    posted_at: datetime
+    cause: str
+
+
+class AdjustIn(Shape):
+    """A correction by hand: the amount may be negative."""
+
+    tenant: Name
+    usd: Annotated[Decimal, Field(ge=-1_000_000, le=1_000_000, decimal_places=9)]
+    cause: Annotated[str, Field(min_length=3, max_length=500)]
+    budget: str | None = None
+    of: str | None = None
+
+
+class SimulateIn(Shape):
+    """A question, not a request: nothing is sent and nothing is held."""
+
+    tenant: Name
+    model: ModelName
+    input_tokens: Count = 1_000
+    output_tokens: Count = 1_000
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def at_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else at(seconds)
+
+
+def usd(nano_usd: int) -> Decimal:
+    return Decimal(nano_usd) / NANO

@@ -1,0 +1,98 @@
+"""What is read from the ledger: usage by dimensions, pages of entries, and whether the books agree with themselves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Integer, Select, and_, case, cast, func, literal, or_, select
+
+from gateway.domain.ledger import Entry, EntryKind
+from gateway.ports import Span, UsageRow
+from gateway.stores.sql.engine import Database
+from gateway.stores.sql.ledger import SqlLedger, dimension, entry_of
+from gateway.stores.sql.tables import entries
+
+ROWS_MAX = 100_000
+BUCKETS_S = {"hour": 3_600, "day": 86_400}
+
+
+class SqlReports(SqlLedger):
+    """Implements ports.LedgerReports."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._books = database
+
+    def usage(self, span: Span, group_by: Sequence[str], bucket: str | None) -> Sequence[UsageRow]:
+        """Without what belongs to one budget alone, such as the credit of dead processes: that is no usage."""
+        columns = [dimension(name, sqlite=self._books.sqlite).label(f"g{at}") for at, name in enumerate(group_by)]
+        size = BUCKETS_S.get(bucket or "")
+        slot = literal(0) if size is None else cast(func.floor(entries.c.reserved_at_s / size), Integer) * size
+        answered = case((entries.c.kind.in_([EntryKind.POST.value, EntryKind.EXPIRE.value]), 1), else_=0)
+        inner = (
+            select(
+                *columns,
+                slot.label("slot"),
+                answered.label("answered"),
+                entries.c.input_tokens,
+                entries.c.output_tokens,
+                entries.c.cached_tokens,
+                entries.c.cost_nano_usd,
+            )
+            .where(_within(span), entries.c.budget_id.is_(None))
+            .subquery()
+        )
+        keys = [inner.c[f"g{at}"] for at in range(len(group_by))] + [inner.c.slot]
+        names = ("answered", "input_tokens", "output_tokens", "cached_tokens", "cost_nano_usd")
+        sums = [func.coalesce(func.sum(inner.c[name]), 0) for name in names]
+        query: Select[Any] = select(*keys, *sums).group_by(*keys).order_by(*keys).limit(ROWS_MAX)
+        count = len(group_by)
+        with self._books.read() as connection:
+            return [
+                UsageRow(
+                    tuple(zip(group_by, row[:count], strict=True)),
+                    None if size is None else float(row[count]),
+                    *(int(figure) for figure in row[count + 1 :]),
+                )
+                for row in connection.execute(query)
+            ]
+
+    def entries(self, span: Span, after: int, count: int) -> Sequence[tuple[int, Entry]]:
+        query = select(entries).where(_within(span), entries.c.id > after).order_by(entries.c.id).limit(count)
+        with self._books.read() as connection:
+            return [(int(row["id"]), entry_of(row)) for row in connection.execute(query).mappings()]
+
+    def verify(self) -> Sequence[str]:
+        """An attempt has one last word, only what expired is trued up, and no attempt gives money back."""
+        by_attempt = (
+            select(
+                entries.c.attempt_id,
+                func.sum(case((entries.c.kind.in_(["post", "expire", "void"]), 1), else_=0)).label("words"),
+                func.sum(case((entries.c.kind == "true_up", 1), else_=0)).label("trued"),
+                func.sum(case((entries.c.kind == "expire", 1), else_=0)).label("expired"),
+                func.sum(entries.c.cost_nano_usd).label("cost"),
+                func.sum(entries.c.tokens).label("tokens"),
+            )
+            .where(entries.c.kind != "adjust")
+            .group_by(entries.c.attempt_id)
+            .subquery()
+        )
+        c = by_attempt.c
+        wrong = or_(c.words != 1, c.trued > c.expired, c.cost < 0, c.tokens < 0)
+        with self._books.read() as connection:
+            found = connection.execute(select(by_attempt).where(wrong).limit(ROWS_MAX)).mappings()
+            return [
+                f"attempt {row['attempt_id']}: {row['words']} last words, {row['trued']} true-ups of {row['expired']} "
+                f"expiries, {row['cost']} nano-USD, {row['tokens']} tokens"
+                for row in found
+            ]
+
+
+def _within(span: Span) -> Any:
+    wanted = [entries.c.reserved_at_s >= span.from_s, entries.c.reserved_at_s < span.to_s]
+    if span.tenant is not None:
+        wanted.append(entries.c.tenant == span.tenant)
+    if span.run is not None:
+        wanted.append(or_(entries.c.root_run_id == span.run, entries.c.run_id == span.run))
+    if span.request is not None:
+        wanted.append(entries.c.request_id == span.request)
+    return and_(*wanted)
