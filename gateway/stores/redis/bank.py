@@ -335,6 +335,12 @@ def _remember(book: _Book, standing: Standing) -> None:
         book.told.pop(standing.counter, None)
 
 
+def _retrieved(task: "asyncio.Task[None]") -> None:
+    """Its caller may have left; the next one begins another."""
+    if not task.cancelled():
+        task.exception()
+
+
 def _ms(wall_s: float) -> int:
     return int(min(wall_s, 1e11) * 1000)
 

@@ -59,7 +59,7 @@ class Link:
 
     def __init__(self, url: str, clock: Clock, *, connections: int = CONNECTIONS, timeout_s: float = TIMEOUT_S) -> None:
         self.address = address_of(url)
-        self._clock = clock
+        self.clock = clock
         self._timeout_s = timeout_s
         self._client = client_of(self.address, timeout_s=timeout_s)
         self._places = asyncio.Semaphore(connections)
@@ -115,12 +115,12 @@ class Link:
 
     async def _call(self, key: str, work: Coroutine[Any, Any, Any]) -> Any:
         breaker = self._breaker(key)
-        if not breaker.admits(self._clock.monotonic_s()):
+        if not breaker.admits(self.clock.monotonic_s()):
             work.close()
             raise BankAway("redis did not answer, and is asked once a second until it does")
         waited_s = 0.0
         if self._places.locked():
-            waited_s = self._clock.monotonic_s()
+            waited_s = self.clock.monotonic_s()
             try:
                 async with asyncio.timeout(POOL_WAIT_S):
                     await self._places.acquire()
@@ -130,7 +130,7 @@ class Link:
             except asyncio.CancelledError:
                 work.close()
                 raise
-            waited_s = self._clock.monotonic_s() - waited_s
+            waited_s = self.clock.monotonic_s() - waited_s
         else:
             await self._places.acquire()
         task = asyncio.create_task(self._work(work, breaker))
@@ -159,7 +159,7 @@ class Link:
         else:
             breaker.answered()
             return answer
-        breaker.failed(self._clock.monotonic_s(), timeout=timeout)
+        breaker.failed(self.clock.monotonic_s(), timeout=timeout)
         raise lost
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:

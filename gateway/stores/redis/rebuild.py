@@ -13,6 +13,8 @@ from gateway.stores.redis.registry import Registry
 
 GRACE_S = 2.0
 LOCK_S = 10
+POLL_S = 0.02
+POLLS_MAX = 10
 CHUNK = 200
 
 _log = logging.getLogger("meterway")
@@ -46,7 +48,8 @@ class Rebuilder:
         """
         epoch, lock, token = f"gw:{{{name}}}:epoch", f"gw:{{{name}}}:lock", secrets.token_hex(8)
         if not await self._link.ask("SET", lock, token, "NX", "PX", LOCK_S * 1000):
-            raise BankAway(f"the counters of {tenant!r} are being rebuilt by another process")
+            await self._others(tenant, epoch, known)
+            return
         current = await self._link.ask("HGET", epoch, "id")
         if current is not None and current.decode() != known:
             await self._link.ask("DEL", lock)
@@ -70,6 +73,15 @@ class Rebuilder:
         grace_ms = 0 if alone else int(self._grace_s * 1000)
         await self._held(scripts.OPEN, (epoch, lock), (token, fresh, grace_ms))
         _log.warning("the counters of %r were put together from the ledger (%d)", tenant, len(counters))
+
+    async def _others(self, tenant: str, epoch: str, known: str) -> None:
+        """Another process is at it: mostly that takes no time worth a refusal."""
+        for _ in range(POLLS_MAX):
+            await self._link.clock.sleep_s(POLL_S)
+            current = await self._link.ask("HGET", epoch, "id")
+            if current is not None and current.decode() != known:
+                return
+        raise BankAway(f"the counters of {tenant!r} are being rebuilt by another process")
 
     async def _held(self, script: Script, keys: tuple[str, ...], words: tuple[Any, ...]) -> None:
         if not await self._link.run(script, keys, words):

@@ -235,6 +235,24 @@ class BankMachine(RuleBasedStateMachine):
         self.flush("FLUSHALL")
         self.rebuilt()
 
+    @rule(who=WHO)
+    def writes_are_lost_in_a_failover(self, who: int) -> None:
+        """The promoted replica has not seen the last report, nor has it forgotten what is older."""
+        worker = self.workers[who]
+        before = {key: self.raw("DUMP", key) for key in self.keys()}
+        self.wait(worker.bank.report("acme", [worker.standing(name) for name in LIMITS]))
+        for key in self.keys():
+            self.raw("DEL", key)
+        for key, dump in before.items():
+            self.raw("RESTORE", key, 0, dump)
+        with pytest.raises(BankAway):
+            self.wait(worker.bank.lease("acme", f"t{next(self.tickets)}", []))
+        self.oracle.report(worker.boot, [worker.standing(name) for name in LIMITS])
+        self.rebuilt()
+
+    def keys(self) -> list[str]:
+        return [key.decode() for server in self.servers() for key in server.say("KEYS", "gw:{acme}:*")]
+
     @invariant()
     def never_oversold(self) -> None:
         for name, limit in LIMITS.items():
