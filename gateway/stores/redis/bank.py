@@ -110,7 +110,7 @@ class RedisBank:
         words: list[Word] = [TICKET_KEPT_S * 1000]
         for want in wants:
             words += (want.limit, want.need, want.wish, _ms(want.ends_s))
-        keys = (book.key("k", ticket), *book.counters(want.counter for want in wants))
+        keys = (book.key("k", self._boot, ticket), *book.counters(want.counter for want in wants))
         async with book.lock:
             await self._introduce(book)
             try:

@@ -5,7 +5,7 @@ Keys of a tenant, all in one slot:
     gw:{T}:epoch      id of the last rebuild; `grace` is the end of the time in which only figures are taken in
     gw:{T}:c:COUNTER  v epoch, p posted, l leased; of each boot: s: spent, c: credit, e: expired credit; m: marks told
     gw:{T}:w:BOOT     v epoch, n its last call, era its reports, x swept, closed; k:COUNTER where it has credit
-    gw:{T}:k:TICKET   the answer to a lease, for a while
+    gw:{T}:k:BOOT:TICKET  the answer to a lease, for a while
     gw:{T}:x          expired credit that nobody has put on record yet
 
 What carries another epoch than the current one counts as not there. Money is exact: doubles hold integers to 2^53.

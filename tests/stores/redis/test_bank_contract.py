@@ -144,6 +144,12 @@ async def test_a_charge_beyond_the_credit_is_counted_in_full(opened: Opened) -> 
     assert await b.lease("acme", "2", [want("day", 1)]) == Denied("day", 0, 1_200)
 
 
+async def test_tickets_of_two_processes_are_two(opened: Opened) -> None:
+    a, b = opened("a"), opened("b")
+    assert await a.lease("acme", "1", [want("day", 600)]) == [Grant("day", 600, 0)]
+    assert await b.lease("acme", "1", [want("day", 600)]) == Denied("day", 400, 0)
+
+
 async def test_a_lease_with_no_wants_is_a_ping(opened: Opened) -> None:
     assert await opened("a").lease("acme", "1", []) == []
 
