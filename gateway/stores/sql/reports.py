@@ -7,8 +7,10 @@ from sqlalchemy import Integer, Select, and_, case, cast, func, literal, or_, se
 
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.ports import Span, UsageRow
+from gateway.stores.sql.dimensions import dimension
 from gateway.stores.sql.engine import Database
-from gateway.stores.sql.ledger import SqlLedger, dimension, entry_of
+from gateway.stores.sql.entry_rows import entry_of
+from gateway.stores.sql.ledger import SqlLedger
 from gateway.stores.sql.tables import entries
 
 ROWS_MAX = 100_000

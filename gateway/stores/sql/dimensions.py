@@ -1,0 +1,37 @@
+"""By what entries are summed: the columns of dimensions, and tags in their JSON."""
+
+import re
+
+from sqlalchemy import ColumnElement, cast, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from gateway.stores.sql.tables import entries
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+_COLUMNS: dict[str, ColumnElement[str | None]] = {
+    "tenant": entries.c.tenant,
+    "key": entries.c.key_id,
+    "user": entries.c.user,
+    "run": entries.c.root_run_id,
+    "model": entries.c.model,
+    "provider": entries.c.provider,
+}
+
+
+def dimension(per: str, *, sqlite: bool) -> ColumnElement[str | None]:
+    """`tenant`, `key`, `user`, `run`, `model`, `provider`, or `tag:NAME` of any name."""
+    if per in _COLUMNS:
+        return _COLUMNS[per]
+    name = per.removeprefix("tag:")
+    tag: ColumnElement[str | None]
+    if not sqlite:
+        tag = func.jsonb_extract_path_text(cast(entries.c.tags, JSONB), name)
+    elif _PLAIN_NAME.fullmatch(name):
+        tag = func.json_extract(entries.c.tags, f'$."{name}"')
+    else:
+        # SQLite's paths cannot quote every name, and its paths see "\u00e9" where the name says "é".
+        members = func.json_each(entries.c.tags).table_valued("key", "value", name="members")
+        value: ColumnElement[str | None] = literal_column("members.value")
+        tag = select(value).select_from(members).where(members.c.key == name).scalar_subquery()
+    return tag

@@ -1,0 +1,91 @@
+"""Entries of the ledger to rows and back."""
+
+import json
+from typing import Any
+
+from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.record import Provenance
+from gateway.domain.reply import Usage
+from gateway.stores.sql.tables import entries
+
+COLUMNS = [column.name for column in entries.columns if column.name != "id"]
+_MADE = {
+    "kind",
+    "provenance",
+    "tags",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "other_tokens",
+}
+_PLAIN = [name for name in COLUMNS if name not in _MADE]
+
+
+def row_of(entry: Entry) -> tuple[object, ...]:
+    """In the order of COLUMNS."""
+    usage = entry.usage
+    figures = usage.figures
+    return (
+        entry.attempt_id,
+        entry.kind.value,
+        entry.request_id,
+        entry.tenant,
+        entry.key_id,
+        entry.reserved_at_s,
+        entry.posted_at_s,
+        entry.worker,
+        entry.model,
+        entry.provider,
+        entry.provider_model,
+        _storable(entry.user),
+        _storable(entry.run_id),
+        _storable(entry.root_run_id),
+        _tags_text(entry.tags) if entry.tags else "{}",
+        usage.input,
+        usage.output,
+        usage.cached_input,
+        usage.reasoning,
+        json.dumps(figures[4:]) if len(figures) > 4 else "",
+        entry.cost_nano_usd,
+        entry.tokens,
+        entry.price_id,
+        entry.provenance.value,
+        entry.unpriced,
+        entry.late,
+        entry.orphan,
+        entry.replay_of,
+        entry.budget_id,
+        _storable(entry.budget_who),
+        _storable(entry.actor),
+        _storable(entry.cause),
+    )
+
+
+def entry_of(row: Any) -> Entry:
+    """A row's mapping as an entry."""
+    rest = json.loads(row["other_tokens"]) if row["other_tokens"] else []
+    head = (row["input_tokens"], row["output_tokens"], row["cached_tokens"], row["reasoning_tokens"])
+    usage = Usage(*head, *rest)
+    return Entry(
+        kind=EntryKind(row["kind"]),
+        usage=usage,
+        provenance=Provenance(row["provenance"]),
+        tags=tuple(json.loads(row["tags"]).items()),
+        **{name: row[name] for name in _PLAIN},
+    )
+
+
+def _tags_text(tags: tuple[tuple[str, str], ...]) -> str:
+    """Of two of one name the first counts, as for budgets."""
+    named: dict[str, str | None] = {}
+    for name, text in tags:
+        named.setdefault(_storable(name) or "", _storable(text))
+    return json.dumps(named)
+
+
+def _storable(text: str | None) -> str | None:
+    """PostgreSQL takes no NUL, and UTF-8 no half of a surrogate pair: one caller's text must not stop the ledger."""
+    if text is None or text.isprintable():
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
