@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -25,8 +26,8 @@ class Call:
     body: Any = None
 
     def path(self, name: str) -> str:
-        value: str = self.request.path_params[name]
-        return value
+        """Decoded here: the listener hands over paths as they were sent."""
+        return unquote(self.request.path_params[name])
 
     def query(self, name: str) -> str | None:
         return self.request.query_params.get(name)

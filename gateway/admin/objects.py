@@ -33,15 +33,18 @@ TENANT_WRITE = Access(OWN_ADMIN)
 KEY_WRITE = Access(OPERATE, own=True)
 PART_WRITE = Access(OWN_ADMIN, own=True)
 READ = Access(VIEW, own=True)
+PAGED = ("cursor", "limit")
 
 
 def endpoints(office: Office) -> Sequence[Endpoint]:
     desk = _Objects(office)
-    tenant, key = "/tenants/{tenant}", "/tenants/{tenant}/keys/{id}"
-    budget, limit = "/tenants/{tenant}/budgets/{id}", "/tenants/{tenant}/limits/{id}"
-    paged = ("cursor", "limit")
+    return [*_tenants(desk), *_keys(desk), *_budgets(desk), *_limits(desk), *_admin_keys(desk)]
+
+
+def _tenants(desk: "_Objects") -> list[Endpoint]:
+    one = "/tenants/{tenant}"
     return [
-        Endpoint("GET", "/tenants", READ, desk.tenants, "Tenants, by id", says=shapes.TenantOut, query=paged),
+        Endpoint("GET", "/tenants", READ, desk.tenants, "Tenants, by id", says=shapes.TenantOut, query=PAGED),
         Endpoint(
             "POST",
             "/tenants",
@@ -52,10 +55,10 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             shapes.TenantOut,
             status=201,
         ),
-        Endpoint("GET", tenant, READ, desk.tenant, "One tenant", says=shapes.TenantOut),
+        Endpoint("GET", one, READ, desk.tenant, "One tenant", says=shapes.TenantOut),
         Endpoint(
             "PATCH",
-            tenant,
+            one,
             TENANT_WRITE,
             desk.change_tenant,
             "Change or block a tenant",
@@ -64,24 +67,30 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
         ),
         Endpoint(
             "DELETE",
-            tenant,
+            one,
             TENANT_WRITE,
             desk.delete_tenant,
             "Delete a tenant with all that is its own; the ledger stays",
             status=204,
         ),
+    ]
+
+
+def _keys(desk: "_Objects") -> list[Endpoint]:
+    all_of, one = "/tenants/{tenant}/keys", "/tenants/{tenant}/keys/{id}"
+    return [
         Endpoint(
             "GET",
-            "/tenants/{tenant}/keys",
+            all_of,
             READ,
             desk.keys,
             "Keys, never their secrets",
             says=shapes.KeyOut,
-            query=paged,
+            query=PAGED,
         ),
         Endpoint(
             "POST",
-            "/tenants/{tenant}/keys",
+            all_of,
             KEY_WRITE,
             desk.create_key,
             "Create a key; it is shown once",
@@ -89,10 +98,10 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             shapes.KeyOut,
             status=201,
         ),
-        Endpoint("GET", key, READ, desk.key, "One key", says=shapes.KeyOut),
+        Endpoint("GET", one, READ, desk.key, "One key", says=shapes.KeyOut),
         Endpoint(
             "POST",
-            key + "/rotate",
+            one + "/rotate",
             KEY_WRITE,
             desk.rotate_key,
             "A new key; the old one works on for `overlap_s`",
@@ -100,19 +109,25 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             shapes.KeyOut,
             status=201,
         ),
-        Endpoint("DELETE", key, KEY_WRITE, desk.revoke_key, "Revoke a key, everywhere within a second", status=204),
+        Endpoint("DELETE", one, KEY_WRITE, desk.revoke_key, "Revoke a one, everywhere within a second", status=204),
+    ]
+
+
+def _budgets(desk: "_Objects") -> list[Endpoint]:
+    all_of, one = "/tenants/{tenant}/budgets", "/tenants/{tenant}/budgets/{id}"
+    return [
         Endpoint(
             "GET",
-            "/tenants/{tenant}/budgets",
+            all_of,
             READ,
             desk.budgets,
             "Budgets and what is spent",
             says=shapes.BudgetOut,
-            query=paged,
+            query=PAGED,
         ),
         Endpoint(
             "POST",
-            "/tenants/{tenant}/budgets",
+            all_of,
             PART_WRITE,
             desk.create_budget,
             "Create a budget",
@@ -120,13 +135,19 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             shapes.BudgetOut,
             status=201,
         ),
-        Endpoint("GET", budget, READ, desk.budget, "One budget", says=shapes.BudgetOut),
-        Endpoint("PUT", budget, PART_WRITE, desk.change_budget, "Replace a budget", shapes.BudgetIn, shapes.BudgetOut),
-        Endpoint("DELETE", budget, PART_WRITE, desk.delete_budget, "Delete a budget", status=204),
-        Endpoint("GET", "/tenants/{tenant}/limits", READ, desk.limits, "Limits", says=shapes.LimitOut, query=paged),
+        Endpoint("GET", one, READ, desk.budget, "One budget", says=shapes.BudgetOut),
+        Endpoint("PUT", one, PART_WRITE, desk.change_budget, "Replace a budget", shapes.BudgetIn, shapes.BudgetOut),
+        Endpoint("DELETE", one, PART_WRITE, desk.delete_budget, "Delete a budget", status=204),
+    ]
+
+
+def _limits(desk: "_Objects") -> list[Endpoint]:
+    all_of, one = "/tenants/{tenant}/limits", "/tenants/{tenant}/limits/{id}"
+    return [
+        Endpoint("GET", all_of, READ, desk.limits, "Limits", says=shapes.LimitOut, query=PAGED),
         Endpoint(
             "POST",
-            "/tenants/{tenant}/limits",
+            all_of,
             PART_WRITE,
             desk.create_limit,
             "Create a limit",
@@ -134,8 +155,13 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             shapes.LimitOut,
             status=201,
         ),
-        Endpoint("PUT", limit, PART_WRITE, desk.change_limit, "Replace a limit", shapes.LimitIn, shapes.LimitOut),
-        Endpoint("DELETE", limit, PART_WRITE, desk.delete_limit, "Delete a limit", status=204),
+        Endpoint("PUT", one, PART_WRITE, desk.change_limit, "Replace a limit", shapes.LimitIn, shapes.LimitOut),
+        Endpoint("DELETE", one, PART_WRITE, desk.delete_limit, "Delete a limit", status=204),
+    ]
+
+
+def _admin_keys(desk: "_Objects") -> list[Endpoint]:
+    return [
         Endpoint(
             "GET",
             "/admin-keys",
@@ -143,7 +169,7 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             desk.admin_keys,
             "Keys of this API",
             says=shapes.AdminKeyOut,
-            query=paged,
+            query=PAGED,
         ),
         Endpoint(
             "POST",

@@ -43,7 +43,6 @@ class Running:
 
     catalog: Callable[[], Catalog]
     effective: Callable[[], Mapping[str, object]]
-    validate: Callable[[str], Sequence[str]]
     reload: Callable[[], Sequence[str]]
     targets: Callable[[], Iterable[TargetLine]]
     force: Callable[[str, str], bool]

@@ -1,12 +1,12 @@
 """What the admin API takes and gives, field by field; amounts in dollars are exact decimals, times are ISO 8601."""
 
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from gateway.config.schema import BudgetSection, Count, LimitsSection, ModelName, Name
+from gateway.config.schema import BUDGET_USD_MAX, BudgetSection, Count, LimitsSection, ModelName, Name, Usd
 
 NANO = 1_000_000_000
 DIMENSION = r"^(tenant|key|user|run|model|tag:[A-Za-z0-9_.-]{1,64})$"
@@ -72,11 +72,22 @@ class KeyOut(Shape):
     key: str | None = None
 
 
+def _exact(value: object) -> object:
+    """Amounts are sent as text, or as plain numbers."""
+    if isinstance(value, str):
+        try:
+            return Decimal(value)
+        except InvalidOperation:
+            return value
+    return value
+
+
 class BudgetIn(BudgetSection):
     """As in the configuration file, with an id of its own if it shall have one."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True)
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    usd: Annotated[Usd, BeforeValidator(_exact), Field(gt=0, le=BUDGET_USD_MAX)] | None = None
 
 
 class BudgetOut(Shape):

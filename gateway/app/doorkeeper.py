@@ -11,7 +11,7 @@ from types import TracebackType
 from gateway.app.members import holders_of, holders_of_file, rows_of_file
 from gateway.domain.budget import Budget
 from gateway.domain.catalog import CallerKey, Catalog
-from gateway.domain.tenancy import Directory
+from gateway.domain.tenancy import AdminKeyRow, Directory
 from gateway.ports import Clock, DirectoryStore
 from gateway.stores.keys import KeyRing, Peppers
 
@@ -29,6 +29,7 @@ class Doorkeeper:
     def __init__(self, clock: Clock, peppers: Peppers, adopt_budgets: Adopt) -> None:
         self.peppers = peppers
         self.ring: KeyRing[CallerKey] = KeyRing(clock, peppers)
+        self.admins: KeyRing[AdminKeyRow] = KeyRing(clock, peppers)
         self.directory = Directory(0)
         self._clock = clock
         self._adopt_budgets = adopt_budgets
@@ -70,6 +71,7 @@ class Doorkeeper:
         directory = await asyncio.to_thread(store.snapshot)
         await self._adopt_budgets(row.budget for row in directory.budgets)
         self.ring.adopt(holders_of(directory))
+        self.admins.adopt({row.id: (row.digest, row.pepper_id, row) for row in directory.admin_keys})
         self.directory = directory
 
     async def close(self) -> None:

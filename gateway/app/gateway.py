@@ -14,6 +14,7 @@ from typing import Any
 from gateway.admin.routes import admin_routes
 from gateway.app.books import Books
 from gateway.app.doorkeeper import Doorkeeper, pepper_beside
+from gateway.app.offices import office_of, running_of
 from gateway.app.sims import Sims
 from gateway.app.told import Told
 from gateway.clock import SystemClock
@@ -96,8 +97,7 @@ class Gateway:
         other = other_routes(names=self._names, ready=self._not_ready, created_s=int(clock.wall_s()))
         self.door = Door(self._desk, loaded.catalog, self._limits, other)
         self.server = self._data_plane(loaded)
-        admin = loaded.settings.admin
-        self.admin = None if admin is None or worker else self._admin_plane(admin)
+        self.admin: DrainingServer | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -113,7 +113,9 @@ class Gateway:
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
             self.told.watch(self.door, self.health, self.upstream, lambda: self.server.server_state.tasks)
-            if self.admin is not None:
+            admin = self._loaded.settings.admin
+            if admin is not None and not self._worker:
+                self.admin = self._admin_plane(admin, directory)
                 await self.admin.open()
             await self.server.open()
         except BaseException:
@@ -139,7 +141,7 @@ class Gateway:
         url = self._loaded.settings.redis
         if url is None:
             return
-        room = await asyncio.to_thread(import_module, "gateway.app.shared")
+        room = await asyncio.to_thread(import_module, "gateway.app.sharing")
         shared = room.Shared(url.reveal(), self._clock, self.books.boot, ledger, self.doorkeeper.budgets)
         self._stack.push_async_callback(shared.close)
         await shared.begin()
@@ -159,19 +161,20 @@ class Gateway:
         self.door.draining = True
         self.server.stop()
 
-    def reload(self) -> None:
-        """A new configuration whole, or the one before with a word about why."""
+    def reload(self) -> list[str]:
+        """A new configuration whole, or the one before and why."""
         try:
             loaded = self._read(self._loaded.catalog.version + 1)
         except ConfigInvalid as error:
             _log.error("the configuration stays as it was; the file has problems:\n%s", error)
-            return
+            return [str(problem) for problem in error.problems]
         for name in ("listen", "admin", "server", "telemetry", "sims"):
             if getattr(loaded.settings, name) != getattr(self._loaded.settings, name):
                 _log.warning("a change of %r takes effect at the next start", name)
         self._adopt(loaded)
         self.doorkeeper.follow(loaded.catalog, self._desk.begin)
         _log.info("configuration %d is in force", loaded.catalog.version)
+        return []
 
     def _adopt(self, loaded: Loaded) -> None:
         """One pointer is swapped; requests that run keep the catalog that they began with."""
@@ -195,8 +198,11 @@ class Gateway:
             shared_port=self._worker is not None,
         )
 
-    def _admin_plane(self, admin: Admin) -> DrainingServer:
-        app = admin_routes(metrics=self.told.prometheus, key=admin.key)
+    def _admin_plane(self, admin: Admin, directory: DirectoryStore | None) -> DrainingServer:
+        running = running_of(self.door, self.health, lambda: self._loaded, self.reload, self.told.recent.find)
+        kept = None if directory is None else (directory, self.kept.ledger)
+        office = office_of(self._clock, self.books, self.doorkeeper, kept, running)
+        app = admin_routes(metrics=self.told.prometheus, key=admin.key, find=self.doorkeeper.admins.find, office=office)
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)
         return server_for(
             app, host=admin.host, port=admin.port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None

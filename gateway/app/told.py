@@ -17,6 +17,7 @@ from gateway.telemetry import names
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.export import Exporter, Identity, Otlp
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.recent import Recent
 from gateway.telemetry.recorder import Recorder, Sink
 from gateway.telemetry.states import watch_states
 from gateway.telemetry.watchdog import Watchdog
@@ -36,6 +37,8 @@ class Told:
         sinks: dict[str, Sink] = {} if self._log is None else {"access_log": self._log.record}
         if sink is not None:
             sinks["other"] = sink
+        self.recent = Recent()
+        sinks["recent"] = self.recent.record
         self.recorder = Recorder(self._metrics, **sinks)
         self._exporter: Exporter | None = None
         self._sampling: asyncio.Task[None] | None = None

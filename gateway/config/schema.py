@@ -13,7 +13,7 @@ from gateway.config.hosts import HOSTS, KINDS, SIM
 from gateway.config.problems import choose, shown
 
 _NANO = 1_000_000_000
-_BUDGET_USD_MAX = Decimal(2**52) / _NANO
+BUDGET_USD_MAX = Decimal(2**52) / _NANO
 _ENV = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _MODEL = r"^[!-~]{1,200}$"
@@ -56,6 +56,8 @@ def _kind(name: str) -> str:
 
 
 def _money(value: object) -> object:
+    if isinstance(value, Decimal):
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
     if isinstance(value, float):
@@ -163,7 +165,7 @@ class ModelSection(Section):
 
 
 class BudgetSection(Section):
-    usd: Annotated[Usd, Field(gt=0, le=_BUDGET_USD_MAX)] | None = None
+    usd: Annotated[Usd, Field(gt=0, le=BUDGET_USD_MAX)] | None = None
     tokens: Annotated[int, Field(ge=1, le=2**52)] | None = None
     per: Literal["hour", "day", "week", "month", "lifetime"]
     for_: Annotated[Annotated[str, Field(pattern=_DIMENSION)], Field(alias="for")] = "tenant"

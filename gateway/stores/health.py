@@ -16,6 +16,9 @@ OVERLOAD_MIN_S = 5.0
 COOLDOWN_MAX_S = 60.0
 MISCONFIGURED_S = 600.0
 PANIC_EVERY_S = 5.0
+FORCED = {"open": "forced_open", "drain": "drained"}
+FORCED_S = 10 * 365 * 86_400.0
+KEPT_PAUSES = frozenset({"cooldown", *FORCED.values()})
 
 
 @dataclass(slots=True)
@@ -130,7 +133,22 @@ class MemoryHealth:
         self._circuits = {name: circuit for name, circuit in self._circuits.items() if name in names}
         self._latency = {name: self._latency[name] for name in self._circuits}
         self._broken.intersection_update(self._circuits)
-        self._pauses = {scope: pause for scope, pause in self._pauses.items() if pause.reason == "cooldown"}
+        self._pauses = {scope: pause for scope, pause in self._pauses.items() if pause.reason in KEPT_PAUSES}
+
+    def force(self, catalog: Catalog, name: str, state: str) -> bool:
+        """`open` and `drain` take it out until it is told to serve again (`closed`, `serve`); whether it is there."""
+        found = next((d for route in catalog.routes.values() for d in route.deployments if d.id == name), None)
+        if found is None:
+            return False
+        self._pauses = {scope: p for scope, p in self._pauses.items() if scope not in _scopes(found)}
+        if state in FORCED:
+            now_s = self._clock.monotonic_s()
+            self._pauses[name] = _Pause(FORCED[state], now_s + FORCED_S, 1, panic_ok=False, since_s=now_s)
+        else:
+            self._circuits[name] = Circuit(name, self._rule, self._moved)
+            self._latency.setdefault(name, PeakEwma())
+            self._broken.discard(name)
+        return True
 
     def lines(self, catalog: Catalog) -> list[Line]:
         now_s = self._clock.monotonic_s()

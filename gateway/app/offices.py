@@ -1,0 +1,50 @@
+"""The admin API's office: what it may touch of the gateway that runs."""
+
+from collections.abc import Callable, Sequence
+
+from gateway.admin.office import Office, Running
+from gateway.app.books import Books
+from gateway.app.doorkeeper import Doorkeeper
+from gateway.config.effective import effective
+from gateway.config.settings import Loaded
+from gateway.domain.record import ExchangeRecord
+from gateway.http.door import Door
+from gateway.ports import Clock, DirectoryStore, LedgerReports
+from gateway.stores.health import MemoryHealth
+from gateway.stores.keys import new_key
+
+
+def office_of(
+    clock: Clock,
+    books: Books,
+    doorkeeper: Doorkeeper,
+    kept: tuple[DirectoryStore, LedgerReports] | None,
+    running: Running,
+) -> Office:
+    return Office(
+        clock=clock,
+        directory=None if kept is None else kept[0],
+        ledger=None if kept is None else kept[1],
+        peppers=doorkeeper.peppers,
+        new_key=new_key,
+        settled=books.caught_up,
+        changed=doorkeeper.look,
+        running=running,
+    )
+
+
+def running_of(
+    door: Door,
+    health: MemoryHealth,
+    loaded: Callable[[], Loaded],
+    reload: Callable[[], Sequence[str]],
+    record: Callable[[str], ExchangeRecord | None],
+) -> Running:
+    return Running(
+        catalog=lambda: door.catalog,
+        effective=lambda: effective(loaded()),
+        reload=reload,
+        targets=lambda: health.lines(door.catalog),
+        force=lambda name, state: health.force(door.catalog, name, state),
+        record=record,
+    )
