@@ -1,6 +1,7 @@
 """The directory in SQL: tenants and all that is theirs; each change is one transaction with its audit line."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text, update
@@ -21,6 +22,9 @@ _TABLES: dict[type, tuple[Table, Callable[[rows.Row], Any]]] = {
 }
 
 
+_VERSION = select(tables.meta.c.value).where(tables.meta.c.name == "version")
+
+
 class SqlDirectory:
     """`kind` is one of the row classes of gateway.domain.tenancy. Every method is one transaction, and blocks."""
 
@@ -30,15 +34,13 @@ class SqlDirectory:
     def version(self) -> int:
         """Rises with every change, whoever made it."""
         with self._database.read() as connection:
-            query = select(tables.meta.c.value).where(tables.meta.c.name == "version")
-            return int(connection.execute(query).scalar_one())
+            return int(connection.execute(_VERSION).scalar_one())
 
     def snapshot(self) -> Directory:
-        with self._database.read() as connection:
-            query = select(tables.meta.c.value).where(tables.meta.c.name == "version")
-            version = int(connection.execute(query).scalar_one())
+        """All of one moment, whatever is changed meanwhile."""
+        with self._database.read(one_moment=True) as connection:
             return Directory(
-                version,
+                int(connection.execute(_VERSION).scalar_one()),
                 self._all(connection, TenantRow),
                 self._all(connection, KeyRow),
                 self._all(connection, LimitRow),
@@ -66,7 +68,7 @@ class SqlDirectory:
         """Raises Taken for an id that exists, NotThere for a tenant that does not."""
         table, _ = _TABLES[type(row)]
         values = rows.values_of(row)
-        with self._database.begin() as connection:
+        with self._change() as connection:
             if connection.execute(select(table.c.id).where(table.c.id == values["id"])).first() is not None:
                 raise Taken(values["id"])
             owner = values.get("tenant")
@@ -79,7 +81,7 @@ class SqlDirectory:
         """The row with the revision that it was read with; the new revision. Raises StaleRevision, NotThere."""
         table, _ = _TABLES[type(row)]
         values = rows.values_of(rows.revised(row, row.revision + 1))
-        with self._database.begin() as connection:
+        with self._change() as connection:
             self._check(connection, table, values["id"], row.revision)
             connection.execute(update(table).where(table.c.id == values["id"]).values(**values))
             self._changed(connection, line)
@@ -88,7 +90,7 @@ class SqlDirectory:
     def delete(self, kind: type[_T], object_id: str, revision: int, line: AuditLine) -> None:
         """With a tenant goes all that is its own; the ledger stays. Raises StaleRevision, NotThere."""
         table, _ = _TABLES[kind]
-        with self._database.begin() as connection:
+        with self._change() as connection:
             self._check(connection, table, object_id, revision)
             connection.execute(delete(table).where(table.c.id == object_id))
             self._changed(connection, line)
@@ -98,7 +100,7 @@ class SqlDirectory:
 
         A key that is not known yet is added to its tenant; one that was revoked stays revoked.
         """
-        with self._database.begin() as connection:
+        with self._change() as connection:
             known = set(connection.execute(select(tables.tenants.c.id)).scalars())
             fresh = {tenant.id for tenant in given.tenants if tenant.id not in known}
             known_keys = set(connection.execute(select(tables.keys.c.id)).scalars())
@@ -127,6 +129,13 @@ class SqlDirectory:
             query = query.where(tables.audit.c.id < before)
         with self._database.read() as connection:
             return [rows.audit_of(row) for row in connection.execute(query).mappings()]
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[Connection]:
+        """One change at a time, over all processes: what is checked in it stays true until it is done."""
+        with self._database.begin() as connection:
+            connection.execute(_VERSION.with_for_update())
+            yield connection
 
     def _all(self, connection: Connection, kind: type[_T]) -> tuple[_T, ...]:
         table, of = _TABLES[kind]

@@ -36,9 +36,11 @@ class Database:
             raise StoreFailed(_why(error)) from error
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, one_moment: bool = False) -> Iterator[Connection]:
+        """With `one_moment`, several queries in the block see the same state; SQLite is always like that."""
+        options = {"isolation_level": "REPEATABLE READ"} if one_moment and not self.sqlite else {}
         try:
-            with self.engine.connect() as connection:
+            with self.engine.connect().execution_options(**options) as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise StoreFailed(_why(error)) from error

@@ -1,0 +1,117 @@
+"""Several processes change and read the directory at once: no change is lost, none is seen by half."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.tenancy import Directory, TenantRow
+from gateway.ports import StaleRevision, Taken
+from gateway.stores.sql.opening import Kept
+from tests.postgres import postgres
+from tests.stores.sql.test_contract import BUDGET, KEY, LIMIT, LINE, TENANT, fresh
+
+TURNS = 40
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Kept, Kept]]:
+    """Two processes' views of one database."""
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/books.db" if sqlite else fresh(request.getfixturevalue("server"))
+    one, two = Kept(url), Kept(url)
+    yield one, two
+    one.close()
+    two.close()
+
+
+def side_by_side(pair: tuple[Kept, Kept], act: Callable[[Kept], None]) -> list[BaseException]:
+    """What was raised by the two, who begin together."""
+    raised: list[BaseException] = []
+    ready = threading.Barrier(2)
+
+    def one(kept: Kept) -> None:
+        ready.wait(10)
+        try:
+            act(kept)
+        except BaseException as error:  # noqa: BLE001 - the test says which are right
+            raised.append(error)
+
+    threads = [threading.Thread(target=one, args=(kept,)) for kept in pair]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return raised
+
+
+def test_of_two_changes_on_one_revision_one_is_refused(pair: tuple[Kept, Kept]) -> None:
+    pair[0].directory.create(TENANT, LINE)
+    for turn in range(TURNS):
+        row = pair[0].directory.get(TenantRow, "acme")
+        assert row is not None
+
+        def change(kept: Kept, row: TenantRow = row, turn: int = turn) -> None:
+            kept.directory.update(replace(row, name=f"{turn}"), LINE)
+
+        raised = side_by_side(pair, change)
+        assert [type(error) for error in raised] == [StaleRevision]
+    lines = pair[0].directory.audit_lines(None, None, 1_000)
+    assert len(lines) == TURNS + 1
+    assert pair[1].directory.version() == TURNS + 2
+
+
+def test_of_two_that_create_one_id_one_is_told_that_it_is_taken(pair: tuple[Kept, Kept]) -> None:
+    for turn in range(TURNS):
+
+        def create(kept: Kept, turn: int = turn) -> None:
+            kept.directory.create(replace(TENANT, id=f"t{turn}"), LINE)
+
+        assert [type(error) for error in side_by_side(pair, create)] == [Taken]
+
+
+def test_processes_that_seed_at_once_seed_once(pair: tuple[Kept, Kept]) -> None:
+    for turn in range(TURNS):
+        name = f"t{turn}"
+        rows = Directory(
+            0,
+            (replace(TENANT, id=name),),
+            (replace(KEY, id=f"k{turn}", tenant=name),),
+            (replace(LIMIT, id=f"l{turn}", tenant=name),),
+            (replace(BUDGET, budget=replace(BUDGET.budget, id=f"b{turn}", tenant=name)),),
+        )
+        assert side_by_side(pair, lambda kept, rows=rows: kept.directory.seed(rows)) == []  # type: ignore[misc]
+    whole = pair[0].directory.snapshot()
+    assert [len(kind) for kind in (whole.tenants, whole.keys, whole.limits, whole.budgets)] == [TURNS] * 4
+    assert whole.version == 1 + 4 * TURNS
+
+
+def test_a_snapshot_is_of_one_version(pair: tuple[Kept, Kept]) -> None:
+    """Each change moves the version by one and the tenant's revision with it."""
+    writer, reader = pair
+    writer.directory.create(TENANT, LINE)
+    offset = writer.directory.version() - 1
+    done = threading.Event()
+
+    def write() -> None:
+        row = TENANT
+        try:
+            for _ in range(TURNS * 5):
+                row = replace(row, revision=writer.directory.update(row, LINE))
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not done.is_set():
+        seen = reader.directory.snapshot()
+        assert seen.version - offset == seen.tenants[0].revision
+    thread.join(60)
