@@ -1,4 +1,4 @@
-"""The `meterway` command."""
+"""Serving, checking, simulating; and the commands of the admin API below them."""
 
 import asyncio
 import os
@@ -12,6 +12,7 @@ import uvloop
 
 from gateway.app import serve as serve_gateway
 from gateway.app import serve_with
+from gateway.cli import office
 from gateway.clock import SystemClock
 from gateway.config.prices import day_of
 from gateway.config.problems import ConfigInvalid
@@ -24,6 +25,17 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file (YAML).")]
+
+for _name, _commands in (
+    ("tenants", office.tenants),
+    ("keys", office.keys),
+    ("budgets", office.budgets),
+    ("limits", office.limits),
+    ("ledger", office.ledger),
+    ("targets", office.targets),
+):
+    app.add_typer(_commands, name=_name)
+app.command()(office.usage)
 
 
 @app.command()

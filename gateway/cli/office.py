@@ -1,0 +1,311 @@
+"""The commands over the admin API: tenants, keys, budgets, limits, usage, ledger, targets."""
+
+import csv
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from gateway.cli.remote import Remote, fail, show
+
+Url = Annotated[str | None, typer.Option(help="The admin API; else METERWAY_ADMIN_URL, else http://127.0.0.1:8081.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")]
+Tenant = Annotated[str, typer.Argument(help="The tenant's id.")]
+Object = Annotated[str, typer.Argument(help="The object's id.")]
+
+tenants = typer.Typer(no_args_is_help=True, help="Who may call.")
+keys = typer.Typer(no_args_is_help=True, help="The keys of a tenant.")
+budgets = typer.Typer(no_args_is_help=True, help="How much a tenant may spend.")
+limits = typer.Typer(no_args_is_help=True, help="How fast a tenant may call.")
+ledger = typer.Typer(no_args_is_help=True, help="Every charge, and whether the books agree.")
+targets = typer.Typer(no_args_is_help=True, help="Deployments and their health.")
+
+TENANT = ["id", "name", "models", "blocked", "created_at"]
+KEY = ["id", "name", "user", "tags", "models", "expires_at", "revoked_at"]
+BUDGET = ["id", "usd", "tokens", "per", "for", "of", "spent", "resets_at", "mode"]
+LIMIT = ["id", "for", "of", "requests_per_minute", "tokens_per_minute", "concurrent", "mode"]
+
+
+@tenants.command("list")
+def list_tenants(url: Url = None, as_json: Json = False) -> None:
+    """All tenants."""
+    show(list(Remote(url).items("/tenants")), TENANT, as_json=as_json)
+
+
+@tenants.command("create")
+def create_tenant(
+    tenant: Tenant,
+    name: Annotated[str, typer.Option(help="For people to read.")] = "",
+    model: Annotated[list[str] | None, typer.Option(help="A model it may use; may be repeated; none is all.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """A new tenant; give it a key and a budget next."""
+    made = Remote(url).ask("POST", "/tenants", {"id": tenant, "name": name, "models": model or []})
+    show([made], TENANT, as_json=as_json)
+
+
+@tenants.command("show")
+def show_tenant(tenant: Tenant, url: Url = None, as_json: Json = False) -> None:
+    """One tenant."""
+    show([Remote(url).ask("GET", f"/tenants/{quote(tenant)}")], TENANT, as_json=as_json)
+
+
+@tenants.command("block")
+def block_tenant(
+    tenant: Tenant,
+    undo: Annotated[bool, typer.Option("--undo", help="Let it call again.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Refuse all its keys, at once."""
+    remote, path = Remote(url), f"/tenants/{quote(tenant)}"
+    changed = remote.ask("PATCH", path, {"blocked": not undo}, etag=remote.revision(path))
+    show([changed], TENANT, as_json=as_json)
+
+
+@tenants.command("delete")
+def delete_tenant(tenant: Tenant, url: Url = None) -> None:
+    """With its keys, limits and budgets; its charges stay in the ledger."""
+    remote, path = Remote(url), f"/tenants/{quote(tenant)}"
+    remote.ask("DELETE", path, etag=remote.revision(path))
+
+
+@keys.command("list")
+def list_keys(tenant: Tenant, url: Url = None, as_json: Json = False) -> None:
+    """Its keys, never their secrets."""
+    show(list(Remote(url).items(f"/tenants/{quote(tenant)}/keys")), KEY, as_json=as_json)
+
+
+@keys.command("create")
+def create_key(
+    tenant: Tenant,
+    name: Annotated[str, typer.Option(help="For people to read.")] = "",
+    user: Annotated[str | None, typer.Option(help="The user that its requests are booked under.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model it may use; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be repeated.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """The whole key is shown once, now."""
+    tags = dict(one.split("=", 1) if "=" in one else fail(f"--tag {one!r}: write NAME=VALUE") for one in tag or ())
+    body = {"name": name, "user": user, "models": model or [], "tags": tags}
+    made = Remote(url).ask("POST", f"/tenants/{quote(tenant)}/keys", body)
+    show([made], ["id", "key"], as_json=as_json)
+
+
+@keys.command("rotate")
+def rotate_key(
+    tenant: Tenant,
+    key: Object,
+    overlap_s: Annotated[int, typer.Option(help="How long the old key works on.")] = 86_400,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """A new key, shown once."""
+    path = f"/tenants/{quote(tenant)}/keys/{quote(key)}/rotate"
+    show([Remote(url).ask("POST", path, {"overlap_s": overlap_s})], ["id", "key"], as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(tenant: Tenant, key: Object, url: Url = None) -> None:
+    """Everywhere within a second."""
+    Remote(url).ask("DELETE", f"/tenants/{quote(tenant)}/keys/{quote(key)}")
+
+
+@budgets.command("list")
+def list_budgets(tenant: Tenant, url: Url = None, as_json: Json = False) -> None:
+    """Its budgets, and what is spent of them."""
+    show(list(Remote(url).items(f"/tenants/{quote(tenant)}/budgets")), BUDGET, as_json=as_json)
+
+
+@budgets.command("set")
+def set_budget(
+    tenant: Tenant,
+    per: Annotated[str, typer.Option(help="hour, day, week, month or lifetime.")],
+    usd: Annotated[str | None, typer.Option(help="Dollars, at most nine decimals.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Instead of dollars.")] = None,
+    each: Annotated[str, typer.Option("--for", help="tenant, key, user, run, model or tag:NAME.")] = "tenant",
+    of: Annotated[str | None, typer.Option(help="Only this value of --for.")] = None,
+    zone: Annotated[str, typer.Option(help="Where its days begin, e.g. Europe/Berlin.")] = "UTC",
+    mode: Annotated[str, typer.Option(help="enforce or shadow.")] = "enforce",
+    budget: Annotated[str | None, typer.Option("--id", help="An existing budget, to replace it.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Creates a budget, or replaces the one of --id."""
+    body: dict[str, Any] = {"per": per, "for": each, "of": of, "zone": zone, "mode": mode}
+    body |= {"usd": usd} if usd is not None else {"tokens": tokens}
+    remote, path = Remote(url), f"/tenants/{quote(tenant)}/budgets"
+    if budget is None:
+        made = remote.ask("POST", path, body)
+    else:
+        one = f"{path}/{quote(budget)}"
+        made = remote.ask("PUT", one, body, etag=remote.revision(one))
+    show([made], BUDGET, as_json=as_json)
+
+
+@budgets.command("delete")
+def delete_budget(tenant: Tenant, budget: Object, url: Url = None) -> None:
+    """What was spent stays in the ledger."""
+    remote, path = Remote(url), f"/tenants/{quote(tenant)}/budgets/{quote(budget)}"
+    remote.ask("DELETE", path, etag=remote.revision(path))
+
+
+@limits.command("list")
+def list_limits(tenant: Tenant, url: Url = None, as_json: Json = False) -> None:
+    """Its limits."""
+    show(list(Remote(url).items(f"/tenants/{quote(tenant)}/limits")), LIMIT, as_json=as_json)
+
+
+@limits.command("create")
+def create_limit(
+    tenant: Tenant,
+    requests_per_minute: Annotated[int | None, typer.Option()] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option()] = None,
+    concurrent: Annotated[int | None, typer.Option()] = None,
+    each: Annotated[str, typer.Option("--for", help="tenant, key, user or model.")] = "tenant",
+    of: Annotated[str | None, typer.Option(help="Only this value of --for.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Requests or tokens a minute, or concurrent requests."""
+    body = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrent": concurrent,
+        "for": each,
+        "of": of,
+    }
+    show([Remote(url).ask("POST", f"/tenants/{quote(tenant)}/limits", body)], LIMIT, as_json=as_json)
+
+
+@limits.command("delete")
+def delete_limit(tenant: Tenant, limit: Object, url: Url = None) -> None:
+    """From the next request on."""
+    remote = Remote(url)
+    found = next((one for one in remote.items(f"/tenants/{quote(tenant)}/limits") if one["id"] == limit), None)
+    if found is None:
+        fail(f"the tenant {tenant!r} has no limit {limit!r}")
+    remote.ask("DELETE", f"/tenants/{quote(tenant)}/limits/{quote(limit)}", etag=f'"{found["revision"]}"')
+
+
+def usage(
+    group_by: Annotated[str, typer.Option(help="tenant, key, user, model, provider, run, tag:NAME; by commas.")] = (
+        "tenant,model"
+    ),
+    tenant: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="hour or day.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="E.g. 2026-11-01T00:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Up to here.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """What was used and what it cost."""
+    asked = {"group_by": group_by, "tenant": tenant, "bucket": bucket, "from": since, "to": until}
+    rows = [{**row.pop("group"), **row} for row in Remote(url).items("/usage", **asked)]
+    columns = [*group_by.split(","), *(["bucket"] if bucket else [])]
+    show(rows, [*columns, "requests", "input_tokens", "output_tokens", "cached_tokens", "usd"], as_json=as_json)
+
+
+@ledger.command("export")
+def export_ledger(
+    tenant: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
+    url: Url = None,
+) -> None:
+    """Every entry, to standard output."""
+    Remote(url).export("/ledger", format=form, tenant=tenant)
+
+
+@ledger.command("verify")
+def verify_ledger(url: Url = None) -> None:
+    """Whether the books agree with themselves; the exit code is 1 when they do not."""
+    said = Remote(url).ask("GET", "/ledger/verify")
+    for line in said["differences"]:
+        typer.echo(line)
+    if not said["agree"]:
+        raise typer.Exit(1)
+    typer.echo("the books agree", err=True)
+
+
+@ledger.command("adjust")
+def adjust_ledger(
+    tenant: Tenant,
+    usd: Annotated[str, typer.Option(help="What is added; negative gives back.")],
+    cause: Annotated[str, typer.Option(help="Why, for those who read the books.")],
+    budget: Annotated[str | None, typer.Option(help="Only this budget.")] = None,
+    url: Url = None,
+) -> None:
+    """A correction by hand, as an entry of its own."""
+    body = {"tenant": tenant, "usd": usd, "cause": cause, "budget": budget}
+    typer.echo(Remote(url).ask("POST", "/ledger/adjust", body)["attempt_id"])
+
+
+@ledger.command("reconcile")
+def reconcile_ledger(
+    file: Annotated[Path, typer.Argument(help="A provider's usage export: CSV or JSON lines.")],
+    provider: Annotated[str, typer.Option(help="Whose export it is, by its name in the configuration.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Compares tokens by model with the ledger; needs the columns model, input_tokens and output_tokens."""
+    theirs: dict[str, list[int]] = {}
+    for row in _rows(file):
+        sums = theirs.setdefault(str(row["model"]), [0, 0])
+        for at, name in enumerate(("input_tokens", "output_tokens")):
+            sums[at] += int(Decimal(str(row[name] or 0)))
+    ours: dict[str, list[int]] = {}
+    remote = Remote(url)
+    for entry in remote.items("/ledger", limit="1000"):
+        if entry["provider"] == provider:
+            sums = ours.setdefault(entry["provider_model"], [0, 0])
+            sums[0] += entry["input_tokens"]
+            sums[1] += entry["output_tokens"]
+    rows = [
+        {"model": model, "theirs": theirs.get(model, [0, 0]), "ours": ours.get(model, [0, 0])}
+        for model in sorted({*theirs, *ours})
+    ]
+    show(
+        [{**row, "agree": row["theirs"] == row["ours"]} for row in rows],
+        ["model", "theirs", "ours", "agree"],
+        as_json=as_json,
+    )
+    if any(row["theirs"] != row["ours"] for row in rows):
+        raise typer.Exit(1)
+
+
+@targets.command("list")
+def list_targets(url: Url = None, as_json: Json = False) -> None:
+    """Every deployment and its health."""
+    columns = ["deployment", "circuit", "pause", "pause_left_s", "in_flight", "transitions"]
+    show(list(Remote(url).items("/targets")), columns, as_json=as_json)
+
+
+@targets.command("set")
+def set_target(
+    deployment: Annotated[str, typer.Argument(help="As `targets list` names it.")],
+    state: Annotated[str, typer.Argument(help="open or drain takes it out; closed or serve brings it back.")],
+    url: Url = None,
+) -> None:
+    """Take a deployment out, or bring it back."""
+    Remote(url).ask("POST", f"/targets/{quote(deployment)}", {"state": state})
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    try:
+        text = file.read_text()
+        if text.lstrip().startswith("{"):
+            rows: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines() if line.strip()]
+        else:
+            rows = list(csv.DictReader(text.splitlines()))
+        for row in rows:
+            for name in ("model", "input_tokens", "output_tokens"):
+                if name not in row:
+                    fail(f"{file} has a row without {name!r}")
+    except (OSError, ValueError) as error:
+        fail(f"{file} cannot be read: {error}")
+    return rows
