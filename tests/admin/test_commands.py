@@ -48,7 +48,7 @@ async def test_refusals_say_what_and_end_with_1(tmp_path: Path) -> None:
 async def test_a_providers_export_is_compared_with_the_ledger(tmp_path: Path) -> None:
     async with standing(tmp_path) as house:
         await house.ask("gw_caller_one_0123456789")
-        line = list(house.sim.bill)[0]
+        line = next(iter(house.sim.bill))
         export = tmp_path / "export.csv"
         export.write_text(f"model,input_tokens,output_tokens\ngpt,{line.input_tokens},{line.output_tokens}\n")
         assert (await typed(house, "ledger", "reconcile", str(export), "--provider", "a"))[0] == 0

@@ -151,7 +151,11 @@ async def test_settlement_and_record_happen_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_every_file_on_the_path_is_on_the_tour_or_below_a_station(stream: bool, tmp_path: Path) -> None:
     """No room that the tour does not know may slip into the path."""
-    rooms = {Path(station.path).parent.as_posix() for station in stations()} | {"gateway/domain", "gateway/formats", "gateway/stores"}
+    rooms = {Path(station.path).parent.as_posix() for station in stations()} | {
+        "gateway/domain",
+        "gateway/formats",
+        "gateway/stores",
+    }
     calls = await walk(tmp_path, stream=stream)
     strangers = [name for name in files(calls) if Path(name).parent.as_posix() not in rooms | {"gateway"}]
     assert strangers == []
