@@ -1,22 +1,19 @@
-"""Opens the database and brings its tables up to date; what it refuses leaves as StoreFailed, in plain words."""
+"""Opens the database; what it refuses leaves as StoreFailed, in plain words."""
 
 import contextlib
 import sqlite3
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gateway.ports import StoreFailed
-from gateway.stores.sql.tables import metadata
-
-SCHEMA = 1
-"""Of these tables. A database of another number is migrated by Alembic, or refused where it is newer."""
+from gateway.stores.sql.schema import bring_up_to_date
 
 SQLITE_BUSY_S = 5.0
-_MIGRATION_LOCK = 7_261_904
-_META = "CREATE TABLE IF NOT EXISTS meta (name VARCHAR(64) PRIMARY KEY, value BIGINT NOT NULL)"
+POSTGRES_CONNECT_S = 5
+_NOT_USABLE = "the database's URL cannot be used; write sqlite:///PATH or postgresql://USER@HOST/NAME"
 
 
 class Database:
@@ -51,24 +48,35 @@ class Database:
 
 def open_database(url: str) -> Database:
     """`sqlite:///path` or `postgresql://user@host/name`. Raises StoreFailed."""
-    try:
-        parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        options = {"pool_size": 4, "max_overflow": 4, "pool_pre_ping": True}
-        engine = create_engine(parsed, **({} if parsed.drivername.startswith("sqlite") else options))
-    except (SQLAlchemyError, ImportError) as error:
-        raise StoreFailed(f"the database's URL cannot be used ({error}); see docs/configuration.md") from None
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    engine = _engine(url)
     database = Database(engine)
     try:
-        _bring_up_to_date(database)
+        with database.begin() as connection:
+            bring_up_to_date(connection)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _engine(url: str) -> Engine:
+    """Whatever is wrong with a URL is told without it: it may hold a password."""
+    try:
+        parsed = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise StoreFailed(_NOT_USABLE) from None
+    if parsed.drivername == "sqlite" and parsed.database:
+        engine = create_engine(parsed)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.drivername not in ("postgresql", "postgres"):
+        raise StoreFailed(_NOT_USABLE)
+    parsed = parsed.set(drivername="postgresql+psycopg").update_query_dict({"connect_timeout": str(POSTGRES_CONNECT_S)})
+    try:
+        return create_engine(parsed, pool_size=4, max_overflow=4, pool_pre_ping=True)
+    except ImportError:
+        raise StoreFailed("PostgreSQL needs a driver; run: pip install 'meterway[postgres]'") from None
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
@@ -89,28 +97,11 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
 
-def _bring_up_to_date(database: Database) -> None:
-    with database.begin() as connection:
-        if not database.sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        connection.execute(text(_META))
-        connection.execute(text("INSERT INTO meta VALUES ('schema', 0) ON CONFLICT DO NOTHING"))
-        known = int(connection.execute(text("SELECT value FROM meta WHERE name = 'schema'")).scalar_one())
-        if known == SCHEMA:
-            return
-        if known > SCHEMA:
-            raise StoreFailed(
-                f"the database has schema {known}, newer than this program's {SCHEMA}; update the program"
-            )
-        metadata.create_all(connection)
-        connection.execute(text("UPDATE meta SET value = :schema WHERE name = 'schema'"), {"schema": SCHEMA})
-        seed = "INSERT INTO meta VALUES ('version', 1) ON CONFLICT DO NOTHING"
-        connection.execute(text(seed))
-
-
 def _why(error: SQLAlchemyError) -> str:
     cause = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).strip()
     remedies = {
+        "not a database": "it is some other file, or was damaged; name another one, or bring back a copy",
+        "malformed": "it was damaged; bring back a copy",
         "locked": "another process holds it; is a second gateway on the same SQLite file? use PostgreSQL for several",
         "full": "make room on its disk",
         "unable to open": "check the folder and its permissions",

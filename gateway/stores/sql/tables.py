@@ -14,7 +14,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 
 metadata = MetaData()
@@ -163,5 +162,4 @@ entries = Table(
     Column("cause", Text, nullable=False),
     UniqueConstraint("attempt_id", "kind"),
     Index("entries_by_tenant", "tenant", "reserved_at_s"),
-    Index("entries_expired", "worker", sqlite_where=text("kind = 'expire'"), postgresql_where=text("kind = 'expire'")),
 )

@@ -252,13 +252,17 @@ def test_a_newer_database_is_refused_in_plain_words(url: str) -> None:
     [
         ("sqlite:////nowhere/at/all.db", "check the folder"),
         ("postgresql://gateway@127.0.0.1:1/none", "is the server up"),
-        ("mysql://x/y", "URL cannot be used"),
+        ("mysql://x/y", "URL cannot be used; write sqlite:///PATH"),
         ("nonsense", "URL cannot be used"),
+        ("sqlite://", "URL cannot be used"),
+        ("postgresql://me:tell-nobody@host:port/name", "URL cannot be used"),
+        ("postgresql+asyncpg://me@host/name", "URL cannot be used"),
     ],
 )
 def test_r13_a_database_that_cannot_be_opened_says_why(url: str, words: str) -> None:
-    with pytest.raises(StoreFailed, match=words):
+    with pytest.raises(StoreFailed, match=words) as refused:
         Kept(url)
+    assert "tell-nobody" not in str(refused.value)
 
 
 def test_r13_a_locked_database_refuses_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""A database of any earlier schema becomes this program's, whole or not at all, with all that it holds."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine
+
+from gateway.ports import StoreFailed
+from gateway.stores.sql import schema
+from gateway.stores.sql.engine import Database, open_database
+from gateway.stores.sql.entry_rows import COLUMNS, row_of
+from gateway.stores.sql.migrations.running import migrate
+from gateway.stores.sql.opening import Kept
+from gateway.stores.sql.tables import metadata
+from tests.postgres import postgres
+from tests.stores.sql.test_contract import LINE, TENANT, entry, fresh, total
+
+STEPS = Path(schema.__file__).parent / "migrations" / "versions"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/books.db"
+    return fresh(request.getfixturevalue("server"))
+
+
+def old(url: str, number: int) -> None:
+    """A database as the program of that schema left it."""
+    database = raw(url)
+    with database.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE meta (name VARCHAR(64) NOT NULL PRIMARY KEY, value BIGINT NOT NULL)")
+        migrate(connection, 0, str(number))
+        connection.exec_driver_sql(f"INSERT INTO meta VALUES ('schema', {number}), ('version', 1)")
+    database.close()
+
+
+def raw(url: str) -> Database:
+    return Database(create_engine(url.replace("postgresql:", "postgresql+psycopg:")))
+
+
+def differences(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def test_every_number_up_to_this_one_has_its_step() -> None:
+    steps = sorted(path.name for path in STEPS.glob("*.py"))
+    assert steps == sorted(f"schema_{number}.py" for number in range(1, schema.SCHEMA + 1))
+
+
+def test_the_steps_lead_to_the_tables_that_a_new_database_gets(url: str) -> None:
+    old(url, schema.SCHEMA)
+    database = raw(url)
+    with database.read() as connection:
+        assert differences(connection) == []
+    database.close()
+
+
+@pytest.mark.parametrize("number", range(1, schema.SCHEMA))
+def test_an_older_database_is_carried_on_with_all_that_it_holds(url: str, number: int) -> None:
+    old(url, number)
+    before = raw(url)
+    with before.begin() as connection:
+        marks = ", ".join(["?" if before.sqlite else "%s"] * len(COLUMNS))
+        names = ", ".join(f'"{name}"' for name in COLUMNS)
+        connection.exec_driver_sql(f"INSERT INTO entries ({names}) VALUES ({marks})", [row_of(entry())])
+    before.close()
+    for _ in range(2):
+        kept = Kept(url)
+        assert total(kept) == {"acme": 500}
+        with kept.database.read() as connection:
+            assert differences(connection) == []
+            found = connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'schema'").scalar_one()
+            assert found == schema.SCHEMA
+        kept.close()
+    kept = Kept(url)
+    kept.directory.create(TENANT, LINE)
+    kept.close()
+
+
+def test_a_step_that_fails_leaves_the_database_as_it_was(url: str) -> None:
+    old(url, 1)
+    spoilt = raw(url)
+    with spoilt.begin() as connection:
+        connection.exec_driver_sql("DROP INDEX entries_expired")
+    spoilt.close()
+    with pytest.raises(StoreFailed):
+        open_database(url)
+    again = raw(url)
+    with again.read() as connection:
+        assert connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'schema'").scalar_one() == 1
+        assert not again.engine.dialect.has_table(connection, "alembic_version")
+    again.close()
+
+
+def test_a_database_of_today_opens_without_alembic(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom gateway.stores.sql.opening import Kept\n"
+        f"[Kept('sqlite:///{tmp_path}/books.db').close() for _ in range(2)]\n"
+        "sys.exit(sorted(name for name in ('alembic', 'mako', 'sqlalchemy.orm') if name in sys.modules) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
