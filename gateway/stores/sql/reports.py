@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, case, cast, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, distinct, func, literal, or_, select
 
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.ports import Span, UsageRow
@@ -25,16 +25,19 @@ class SqlReports(SqlLedger):
         self._books = database
 
     def usage(self, span: Span, group_by: Sequence[str], bucket: str | None) -> Sequence[UsageRow]:
-        """Without what belongs to one budget alone, such as the credit of dead processes: that is no usage."""
+        """Without what belongs to one budget alone, such as the credit of dead processes: that is no usage.
+
+        A request counts once in each row that it has attempts in.
+        """
         columns = [dimension(name, sqlite=self._books.sqlite).label(f"g{at}") for at, name in enumerate(group_by)]
         size = BUCKETS_S.get(bucket or "")
-        slot = literal(0) if size is None else cast(func.floor(entries.c.reserved_at_s / size), Integer) * size
-        answered = case((entries.c.kind.in_([EntryKind.POST.value, EntryKind.EXPIRE.value]), 1), else_=0)
+        slot = literal(0) if size is None else self._floored(entries.c.reserved_at_s / size) * size
+        sent = case((entries.c.kind.in_([EntryKind.POST.value, EntryKind.EXPIRE.value]), entries.c.request_id))
         inner = (
             select(
                 *columns,
                 slot.label("slot"),
-                answered.label("answered"),
+                sent.label("sent"),
                 entries.c.input_tokens,
                 entries.c.output_tokens,
                 entries.c.cached_tokens,
@@ -44,9 +47,10 @@ class SqlReports(SqlLedger):
             .subquery()
         )
         keys = [inner.c[f"g{at}"] for at in range(len(group_by))] + [inner.c.slot]
-        names = ("answered", "input_tokens", "output_tokens", "cached_tokens", "cost_nano_usd")
+        names = ("input_tokens", "output_tokens", "cached_tokens", "cost_nano_usd")
         sums = [func.coalesce(func.sum(inner.c[name]), 0) for name in names]
-        query: Select[Any] = select(*keys, *sums).group_by(*keys).order_by(*keys).limit(ROWS_MAX)
+        requests = func.count(distinct(inner.c.sent))
+        query: Select[Any] = select(*keys, requests, *sums).group_by(*keys).order_by(*keys).limit(ROWS_MAX)
         count = len(group_by)
         with self._books.read() as connection:
             return [
@@ -57,6 +61,10 @@ class SqlReports(SqlLedger):
                 )
                 for row in connection.execute(query)
             ]
+
+    def _floored(self, number: ColumnElement[Any]) -> ColumnElement[int]:
+        """SQLite cuts what PostgreSQL rounds, and not every SQLite has a floor()."""
+        return cast(number if self._books.sqlite else func.floor(number), Integer)
 
     def entries(self, span: Span, after: int, count: int) -> Sequence[tuple[int, Entry]]:
         query = select(entries).where(_within(span), entries.c.id > after).order_by(entries.c.id).limit(count)
