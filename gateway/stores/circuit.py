@@ -6,6 +6,9 @@ import pybreaker
 
 from gateway.domain.breaker import TripRule, TripWindow
 
+GATE_S = 0.05
+"""When to look again while another process may be probing."""
+
 
 class Told(Protocol):
     """Hears of every change of state."""
@@ -23,15 +26,21 @@ class _StateChanges(pybreaker.CircuitBreakerListener):
 
 
 class Circuit:
-    """Permits carry a generation, so that a verdict from before a state change cannot move the new state."""
+    """Permits carry a generation, so that a verdict from before a state change cannot move the new state.
+
+    Where circuits are shared, `gated` ones probe only under a right that was granted from outside, until it ends.
+    """
 
     __slots__ = (
         "_breaker",
         "_name",
         "_opened_s",
         "_probing",
+        "_right_until_s",
         "_rule",
         "_told",
+        "asked_s",
+        "gated",
         "generation",
         "now_s",
         "state",
@@ -48,8 +57,11 @@ class Circuit:
         self.transitions = 0
         self.now_s = 0.0
         self.window = TripWindow(rule)
+        self.gated = False
+        self.asked_s = -1.0
         self._opened_s = 0.0
         self._probing = 0
+        self._right_until_s = 0.0
         self._breaker = pybreaker.CircuitBreaker(
             name=name, listeners=[_StateChanges(self)], throw_new_error_on_trip=False
         )
@@ -60,6 +72,7 @@ class Circuit:
         self.generation += 1
         self.transitions += 1
         self._probing = 0
+        self._right_until_s = 0.0 if state != pybreaker.STATE_HALF_OPEN else self._right_until_s
         self._opened_s = self.now_s
         self.window = TripWindow(self._rule)
         self._told(self._name, closed=self.closed)
@@ -74,8 +87,41 @@ class Circuit:
             return None
         if self.state == pybreaker.STATE_OPEN:
             due_s = self._opened_s + self._rule.open_s
+            if self.gated:
+                self.asked_s = now_s
+                return max(due_s, now_s + GATE_S) if now_s < due_s or now_s >= self._right_until_s else None
             return due_s if now_s < due_s else None
+        if self.gated and now_s >= self._right_until_s:
+            self.asked_s = now_s
+            return now_s + GATE_S
         return now_s + self._rule.open_s if self._probing >= self._rule.probes else None
+
+    @property
+    def probing(self) -> bool:
+        """Whether a probe is under way."""
+        return self._probing > 0
+
+    def due_in_s(self, now_s: float) -> float:
+        return self._opened_s + self._rule.open_s - now_s
+
+    def may_probe(self, now_s: float) -> bool:
+        """Whether the right to probe is still here."""
+        return now_s < self._right_until_s
+
+    def grant(self, until_s: float) -> None:
+        """The right to probe, of all processes."""
+        self._right_until_s = until_s
+
+    def follow(self, now_s: float, *, due_in_s: float | None) -> None:
+        """Another process opened this circuit until then, or closed it (None)."""
+        self.now_s = now_s
+        if due_in_s is None:
+            if not self.closed:
+                self._breaker.close()
+        elif not self._probing:
+            if self.state != pybreaker.STATE_OPEN:
+                self._breaker.open()
+            self._opened_s = now_s + due_in_s - self._rule.open_s
 
     def admit(self, now_s: float) -> int | None:
         """A generation to report under, or None."""

@@ -1,5 +1,6 @@
 """What is known about the deployments now: circuits, cooldowns, misconfigurations and latency, never mixed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.domain.breaker import TripRule
@@ -55,6 +56,8 @@ class MemoryHealth:
         self._latency: dict[str, PeakEwma] = {}
         self._pauses: dict[str, _Pause] = {}
         self._broken: set[str] = set()
+        self._gated = False
+        self.changed: Callable[[], None] | None = None
 
     @property
     def calm(self) -> bool:
@@ -99,6 +102,7 @@ class MemoryHealth:
             for scope in _scopes(permit.deployment):
                 if scope in self._pauses and self._pauses[scope].since_s <= permit.since_s:
                     del self._pauses[scope]
+                    self._told()
 
     def failure(self, permit: Permit, failure: Failure, evidence: Evidence) -> None:
         now_s = self._clock.monotonic_s()
@@ -116,6 +120,7 @@ class MemoryHealth:
             panic_at_s = now_s + PANIC_EVERY_S
             scope = _scope(deployment, rule.scope)
             self._pauses[scope] = _Pause(f"misconfigured_{failure.kind.value}", until_s, 1, True, now_s, panic_at_s)
+            self._told()
 
     def neutral(self, permit: Permit) -> None:
         self._circuits[permit.deployment.id].neutral(permit.generation)
@@ -125,6 +130,42 @@ class MemoryHealth:
 
     def proof(self, permit: Permit) -> None:
         self._circuits[permit.deployment.id].proof(permit.generation, self._clock.monotonic_s())
+
+    def gate(self, *, gated: bool) -> None:
+        """From now on circuits probe only under a right that all processes share, or again as each likes."""
+        self._gated = gated
+        for circuit in self._circuits.values():
+            circuit.gated = gated
+
+    def broken(self) -> dict[str, Circuit]:
+        """Circuits that are not closed."""
+        return {name: self._circuits[name] for name in self._broken}
+
+    def pauses(self) -> dict[str, tuple[str, float]]:
+        """Reason and end of what is paused, by scope."""
+        now_s = self._clock.monotonic_s()
+        return {scope: (pause.reason, pause.until_s) for scope, pause in self._pauses.items() if pause.until_s > now_s}
+
+    def follow_circuit(self, name: str, *, due_in_s: float | None) -> None:
+        """Another process opened it, or closed it (None)."""
+        circuit = self._circuits.get(name)
+        if circuit is None and due_in_s is not None:
+            circuit = self._new_circuit(name)
+        if circuit is not None:
+            circuit.follow(self._clock.monotonic_s(), due_in_s=due_in_s)
+
+    def follow_pause(self, scope: str, reason: str, left_s: float) -> None:
+        """Another process paused it. It has no strikes here, and ends when that one says so."""
+        now_s = self._clock.monotonic_s()
+        known = self._pauses.get(scope)
+        if known is None or known.until_s < now_s + left_s:
+            panic_ok, strikes = reason != "cooldown", known.strikes if known else 0
+            self._pauses[scope] = _Pause(reason, now_s + left_s, strikes, panic_ok, now_s, now_s + PANIC_EVERY_S)
+
+    def follow_resume(self, scope: str) -> None:
+        known = self._pauses.get(scope)
+        if known is not None and known.strikes == 0:
+            del self._pauses[scope]
 
     def adopt(self, catalog: Catalog) -> None:
         """A new configuration: keep what is known of deployments that stay; keys may have been mended."""
@@ -173,12 +214,20 @@ class MemoryHealth:
             self._broken.discard(name)
         else:
             self._broken.add(name)
+        self._told()
+
+    def _told(self) -> None:
+        if self.changed is not None:
+            self.changed()
 
     def _circuit(self, deployment: Deployment) -> Circuit:
         circuit = self._circuits.get(deployment.id)
-        if circuit is None:
-            circuit = self._circuits[deployment.id] = Circuit(deployment.id, self._rule, self._moved)
-            self._latency[deployment.id] = PeakEwma()
+        return self._new_circuit(deployment.id) if circuit is None else circuit
+
+    def _new_circuit(self, name: str) -> Circuit:
+        circuit = self._circuits[name] = Circuit(name, self._rule, self._moved)
+        circuit.gated = self._gated
+        self._latency[name] = PeakEwma()
         return circuit
 
     def _pause(self, deployment: Deployment, now_s: float) -> _Pause | None:
@@ -198,6 +247,7 @@ class MemoryHealth:
         known = self._pauses.get(scope)
         if known is not None and permit.since_s < known.since_s:
             known.until_s = max(known.until_s, now_s + (clamped_s(failure.hint_s) or 0.0))
+            self._told()
             return
         strikes = known.strikes + 1 if known else 1
         least_s = OVERLOAD_MIN_S if failure.kind is FailureKind.OVERLOADED else COOLDOWN_MIN_S
@@ -205,6 +255,7 @@ class MemoryHealth:
         jittered_s = backoff_s * (0.5 + self._clock.dice() / 2)
         until_s = now_s + max(clamped_s(failure.hint_s) or 0.0, jittered_s)
         self._pauses[scope] = _Pause("cooldown", until_s, strikes, panic_ok=False, since_s=now_s)
+        self._told()
 
 
 def _scopes(deployment: Deployment) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """The four ways to name a Redis, and the client for each, with none of redis-py's patience."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -78,6 +78,14 @@ def client_of(address: Address, *, timeout_s: float | None = TIMEOUT_S) -> "Redi
     if address.tls:
         words["connection_class"] = SSLConnection
     return Redis.from_pool(ConnectionPool(host=host, port=port, **words))
+
+
+def listener_of(address: Address, attempt: int) -> Redis:
+    """For subscriptions: without a deadline for answers; of a cluster any node will do, each time another."""
+    if not address.cluster:
+        return cast("Redis", client_of(address, timeout_s=None))
+    host = address.hosts[attempt % len(address.hosts)]
+    return cast("Redis", client_of(replace(address, hosts=(host,), cluster=False), timeout_s=None))
 
 
 def patience(timeout_s: float | None) -> dict[str, Any]:
