@@ -217,15 +217,14 @@ class Visit:
 
     async def _pass_on(self, answer: SharedAnswer, *, replay: bool | None) -> None:
         """To this caller; `replay` is None for the one that began it, else whether the answer had ended before."""
-        begun = False
-        async for message in answer.messages():
-            if message["type"] == "http.response.start":
-                begun = True
-                if self._cycle is not None and _STREAM_HEAD[0] in message["headers"]:
-                    self._cycle.event_stream = True
+        at = 0
+        while (message := await answer.message(at)) is not None:
+            at += 1
+            if self._cycle is not None and at == 1 and _STREAM_HEAD[0] in message["headers"]:
+                self._cycle.event_stream = True
             shown = message if replay is None else once.replayed(message, answer, self._id, ended=replay)
             await self._send(shown)
-        if not begun:
+        if at == 0:
             await self._refuse(Draining("the gateway is shutting down; send the request again", retry_after_s=1.0))
 
     def _check_method(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from gateway.domain.value import value
@@ -52,16 +52,14 @@ class SharedAnswer:
         last = self._messages[-1] if self._messages else {}
         return bool(last) and last["type"] == "http.response.body" and not last.get("more_body")
 
-    async def messages(self) -> AsyncIterator[Message]:
-        at = 0
-        while True:
-            while at < len(self._messages):
-                yield self._messages[at]
-                at += 1
+    async def message(self, at: int) -> Message | None:
+        """The one at that place, once it is there; None after the end."""
+        while at >= len(self._messages):
             if self.done:
-                return
+                return None
             self._arrival.clear()
             await self._arrival.wait()
+        return self._messages[at]
 
 
 @value
