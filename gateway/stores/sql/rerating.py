@@ -1,0 +1,91 @@
+"""Prices that were wrong: entries that carry what attempts cost from the old price to the new one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+
+from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.reply import NO_USAGE, Usage
+from gateway.stores.sql.engine import Database
+from gateway.stores.sql.entry_rows import entry_of
+from gateway.stores.sql.ledger import SqlLedger
+from gateway.stores.sql.tables import entries
+
+BATCH = 500
+
+Price = Callable[[Usage], tuple[int, str]]
+"""What usage costs in nano-USD, and the id of the price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerating:
+    """Which attempts, reserved in [from_s, to_s), and who says so, when and why."""
+
+    provider: str
+    provider_model: str
+    from_s: float
+    to_s: float
+    posted_at_s: float
+    actor: str
+    cause: str
+
+
+def rerate(database: Database, which: Rerating, price: Price) -> int:
+    """How many entries were added. Doing it again adds none; a later price starts from what the one before came to."""
+    ledger = SqlLedger(database)
+    count = 0
+    for posts in _posts(database, which):
+        told = _adjusted(database, posts)
+        added = [entry for post in posts if (entry := difference(post, told, which, *price(post.usage))) is not None]
+        ledger.append(added)
+        count += len(added)
+    return count
+
+
+def difference(post: Entry, told: Sequence[Entry], which: Rerating, cost_nano_usd: int, price_id: str) -> Entry | None:
+    """The attempt's tokens stay what they were; None where nothing changes."""
+    name = f"{post.attempt_id}:{price_id}"
+    earlier = [entry for entry in told if entry.attempt_id.startswith(f"{post.attempt_id}:")]
+    missing = cost_nano_usd - post.cost_nano_usd - sum(entry.cost_nano_usd for entry in earlier)
+    if not missing or any(entry.attempt_id == name for entry in earlier):
+        return None
+    return replace(
+        post,
+        attempt_id=name,
+        kind=EntryKind.ADJUST,
+        posted_at_s=which.posted_at_s,
+        usage=NO_USAGE,
+        tokens=0,
+        cost_nano_usd=missing,
+        price_id=price_id,
+        unpriced=False,
+        actor=which.actor,
+        cause=which.cause,
+    )
+
+
+def _posts(database: Database, which: Rerating) -> Iterator[list[Entry]]:
+    after = 0
+    query = select(entries).where(
+        entries.c.kind == EntryKind.POST.value,
+        entries.c.provider == which.provider,
+        entries.c.provider_model == which.provider_model,
+        entries.c.reserved_at_s >= which.from_s,
+        entries.c.reserved_at_s < which.to_s,
+    )
+    while True:
+        page = query.where(entries.c.id > after).order_by(entries.c.id).limit(BATCH)
+        with database.read() as connection:
+            rows = connection.execute(page).mappings().all()
+        if not rows:
+            return
+        after = int(rows[-1]["id"])
+        yield [entry_of(row) for row in rows]
+
+
+def _adjusted(database: Database, posts: Sequence[Entry]) -> Sequence[Entry]:
+    requests = sorted({post.request_id for post in posts})
+    query = select(entries).where(entries.c.kind == EntryKind.ADJUST.value, entries.c.request_id.in_(requests))
+    with database.read() as connection:
+        return [entry_of(row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,82 @@
+"""A price that was wrong is put right by differences: once, from where the books stand, in the window of the call."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.domain.ledger import EntryKind
+from gateway.domain.reply import Usage
+from gateway.ports import Span
+from gateway.stores.sql import rerating
+from gateway.stores.sql.opening import Kept
+from gateway.stores.sql.rerating import Price, Rerating, rerate
+from tests.postgres import postgres
+from tests.stores.sql.test_contract import entry, fresh, total
+
+WHICH = Rerating("p", "gpt", 1_000.0, 2_000.0, 5_000.0, "root", "the price list was wrong")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
+    sqlite = request.param == "sqlite"
+    opened = Kept(f"sqlite:///{tmp_path}/books.db" if sqlite else fresh(request.getfixturevalue("server")))
+    yield opened
+    opened.close()
+
+
+def at(nano_usd_per_token: int) -> Price:
+    def price(usage: Usage) -> tuple[int, str]:
+        return usage.total * nano_usd_per_token, f"p@{nano_usd_per_token}"
+
+    return price
+
+
+def test_each_price_leaves_what_it_says_whichever_came_before_and_once(kept: Kept) -> None:
+    kept.ledger.append([entry("r1.1"), entry("r1.11", cost=7), entry("r2.1", cost=0, unpriced=True)])
+    for per_token in (10, 3, 50):
+        for _ in range(2):
+            rerate(kept.database, WHICH, at(per_token))
+            assert total(kept) == {"acme": 3 * 15 * per_token}
+    assert rerate(kept.database, WHICH, at(50)) == 0
+    assert list(kept.ledger.verify()) == []
+
+
+def test_only_what_is_meant_is_rerated_and_tokens_stay(kept: Kept) -> None:
+    others = [
+        entry("r2.1", provider="q"),
+        entry("r3.1", provider_model="other"),
+        entry("r4.1", reserved_at_s=2_000.0),
+        entry("r5.1", reserved_at_s=999.9),
+        entry("r6.1", EntryKind.VOID),
+    ]
+    kept.ledger.append([entry("r1.1"), *others])
+    (before,) = kept.ledger.usage(Span(), (), None)
+    assert rerate(kept.database, WHICH, at(10)) == 1
+    (after,) = kept.ledger.usage(Span(), (), None)
+    assert (after.requests, after.input_tokens, after.output_tokens) == (
+        before.requests,
+        before.input_tokens,
+        before.output_tokens,
+    )
+    assert after.cost_nano_usd - before.cost_nano_usd == 150 - 500
+    (_, told) = kept.ledger.entries_of_request("r1")
+    assert (told.attempt_id, told.kind, told.reserved_at_s, told.actor) == (
+        "r1.1:p@10",
+        EntryKind.ADJUST,
+        1_000.0,
+        "root",
+    )
+
+
+def test_more_than_a_batch_is_rerated_whole(kept: Kept) -> None:
+    count = rerating.BATCH + 3
+    kept.ledger.append([entry(f"r{number}.1") for number in range(count)])
+    assert rerate(kept.database, WHICH, at(10)) == count
+    assert total(kept) == {"acme": count * 150}
