@@ -15,6 +15,9 @@ IN, OUT = 1_000, 2_000
 
 NANO = 1_000_000_000
 
+PATIENT = {"connect_s": 10.0, "first_token_s": 20.0, "idle_s": 20.0, "total_s": 60.0}
+"""Money is what is tried here: no slow machine shall end a call."""
+
 
 @asynccontextmanager
 async def spending(
@@ -25,6 +28,7 @@ async def spending(
         {"id": "second", "keys": ["env:CALLER_OTHER"]},
     ]
     script = {"otherwise": {"answer": dict(answer), "pace": dict(pace)}}
+    more.setdefault("route", {"timeouts": PATIENT})
     async with standing(a=script, extra={"tenants": tenants, "database": "memory"}, **more) as house:
         yield house
 
