@@ -1,9 +1,9 @@
 """What every shared bank promises: one suite over the oracle and over real servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.redis import served
 from tests.stores.redis.oracle import Oracle
 
 ENDS_S = 4e9
+_T = TypeVar("_T")
 Opened = Callable[[str], Bank]
 
 
@@ -49,19 +50,19 @@ class Patient:
         self._bank = bank
 
     async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
-        return await self._again(lambda: self._bank.lease(tenant, ticket, wants))
+        return await patiently(lambda: self._bank.lease(tenant, ticket, wants))
 
     async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
-        return await self._again(lambda: self._bank.report(tenant, standings))
+        return await patiently(lambda: self._bank.report(tenant, standings))
 
-    async def _again(self, call: Callable[[], Any]) -> Any:
-        for _ in range(20):
-            try:
-                return await call()
-            except BankAway as away:
-                refusal = away
-                await asyncio.sleep(0.05)
-        raise refusal
+
+async def patiently(call: Callable[[], Awaitable[_T]]) -> _T:
+    for _ in range(20):
+        try:
+            return await call()
+        except BankAway:
+            await asyncio.sleep(0.05)
+    return await call()
 
 
 async def nothing(tenant: str) -> Rebuilt:
