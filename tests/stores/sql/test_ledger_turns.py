@@ -127,3 +127,20 @@ def test_runs_that_rested_for_a_week_are_left_out_of_lifetime_sums(kept: Kept) -
     runs = Budget("runs", "acme", 10_000, Unit.NANO_USD, Period.LIFETIME, per="run")
     assert kept.ledger.sums(runs, LIFETIME.starts_s, LIFETIME.ends_s) == {"lives": 1_000}
     assert kept.ledger.sums(runs, 0.0, 2 * day_s) == {"old": 500, "lives": 500}
+
+
+def test_two_that_add_the_same_in_opposite_order_do_not_wait_for_each_other(kept: Kept) -> None:
+    for turn in range(10):
+        names = [f"r{turn}x{number}.1" for number in range(400)]
+        ready = threading.Barrier(2)
+
+        def tell(mine: list[str], ready: threading.Barrier = ready) -> None:
+            ready.wait(10)
+            kept.ledger.append([entry(name) for name in mine])
+
+        tellers = [threading.Thread(target=tell, args=(order,)) for order in (names, names[::-1])]
+        for teller in tellers:
+            teller.start()
+        for teller in tellers:
+            teller.join(60)
+        assert total(kept) == {"acme": (turn + 1) * 400 * 500}

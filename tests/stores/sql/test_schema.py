@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,3 +112,33 @@ def test_a_database_of_today_opens_without_alembic(tmp_path: Path) -> None:
         "sys.exit(sorted(name for name in ('alembic', 'mako', 'sqlalchemy.orm') if name in sys.modules) or 0)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("begins", ["new", "older"])
+def test_all_that_start_at_one_moment_find_the_database_ready(
+    tmp_path: Path, request: pytest.FixtureRequest, begins: str
+) -> None:
+    for turn in range(5):
+        for url in (f"sqlite:///{tmp_path}/{turn}.db", fresh(request.getfixturevalue("server"))):
+            if begins == "older":
+                old(url, 1)
+            assert started_together(url) == []
+
+
+def started_together(url: str) -> list[BaseException]:
+    refused: list[BaseException] = []
+    ready = threading.Barrier(6)
+
+    def start() -> None:
+        ready.wait(10)
+        try:
+            open_database(url).close()
+        except BaseException as error:  # noqa: BLE001 - the test says that there is none
+            refused.append(error)
+
+    starters = [threading.Thread(target=start) for _ in range(6)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join(60)
+    return refused
