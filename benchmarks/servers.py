@@ -136,8 +136,8 @@ def nginx_proxy(upstream_port: int) -> Iterator[int]:
         stop(process)
 
 
-def gateway_config(port: int, upstream_port: int) -> Path:
-    """Everything on: two targets a model, limits, metrics, access log."""
+def gateway_config(port: int, upstream_port: int, accounts: str = "embedded") -> Path:
+    """Two targets a model, metrics, access log; `accounts`: none, embedded (limits, budgets, ledger), or a Redis."""
     base = f"http://127.0.0.1:{upstream_port}"
     names = (CHAT_1K, CHAT_8K, STREAM)
     providers = "\n".join(
@@ -155,6 +155,14 @@ def gateway_config(port: int, upstream_port: int) -> Path:
         for side in "ab"
     )
     limits = "{requests_per_minute: 100000000, tokens_per_minute: 2000000000, concurrent: 1000}"
+    budgets = "[{usd: 1000000, per: month}, {tokens: 4000000000000000, per: day, for: key}]"
+    kept = (
+        f'database: "sqlite:///{WORK.resolve()}/gateway-{port}.db"\njournal: "{WORK.resolve()}/gateway-{port}.journal"'
+    )
+    if accounts == "none":
+        limits, budgets, kept = "{}", "[]", "database: memory"
+    elif accounts != "embedded":
+        kept += f'\nredis: "{accounts}"'
     path = WORK / f"gateway-{port}.yaml"
     path.write_text(
         f"""listen: {{host: 127.0.0.1, port: {port}}}
@@ -164,7 +172,8 @@ providers:
 models:
 {models}
 tenants:
-  - {{id: bench, keys: ["env:BENCH_KEY"], limits: {limits}}}
+  - {{id: bench, keys: ["env:BENCH_KEY"], limits: {limits}, budgets: {budgets}}}
+{kept}
 prices:
   unknown: unpriced
   overrides:
@@ -175,10 +184,12 @@ prices:
 
 
 @contextlib.contextmanager
-def gateway(upstream_port: int, command: str = ".venv/bin/meterway") -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def gateway(
+    upstream_port: int, command: str = ".venv/bin/meterway", accounts: str = "embedded"
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Ours, as a user runs it; the access log goes to a file."""
     port = free_port()
-    path = gateway_config(port, upstream_port)
+    path = gateway_config(port, upstream_port, accounts)
     env = {
         **os.environ,
         "BENCH_UP": "sk-bench-upstream-key",

@@ -12,6 +12,8 @@ from gateway.ports import Ledger
 from gateway.stores.journal import FileJournal, orphans, remove, segment_path, segments
 
 BATCH = 500
+_KINDS = {kind.value: kind for kind in EntryKind}
+_PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
 
 @dataclass(slots=True)
@@ -143,7 +145,7 @@ class Bookkeeper:
 def closed_entry(opened: Opened, closed: Closed, boot: str) -> Entry:
     return Entry(
         attempt_id=opened.attempt_id,
-        kind=EntryKind(closed.kind),
+        kind=_KINDS[closed.kind],
         request_id=opened.request_id,
         tenant=opened.tenant,
         key_id=opened.key_id,
@@ -161,7 +163,7 @@ def closed_entry(opened: Opened, closed: Closed, boot: str) -> Entry:
         cost_nano_usd=closed.cost_nano_usd,
         tokens=closed.tokens,
         price_id=closed.price_id,
-        provenance=Provenance(closed.provenance),
+        provenance=_PROVENANCES[closed.provenance],
         unpriced=closed.unpriced,
         cause=closed.cause,
     )
