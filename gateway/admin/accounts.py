@@ -11,17 +11,20 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway.admin import shapes
 from gateway.admin.access import OPERATE, OWN_ADMIN, VIEW, Access
-from gateway.admin.endpoint import Call, Endpoint, page
+from gateway.admin.endpoint import Call, Endpoint, page, whole
 from gateway.admin.office import Office
-from gateway.admin.problems import Problem, not_found
+from gateway.admin.problems import Problem, field, not_found
 from gateway.config.prices import nano
+from gateway.domain.budget import Unit
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
+from gateway.domain.tenancy import BudgetRow, TenantRow
 from gateway.ports import Span
 
 READ = Access(VIEW, own=True)
 EXPORT_PAGE = 1_000
 BUCKETS = ("hour", "day")
+GROUPS_MAX = 8
 DIMENSIONS = frozenset({"tenant", "key", "user", "model", "provider", "run"})
 _SPAN = ("tenant", "from", "to")
 
@@ -86,10 +89,12 @@ class _Accounts:
 
     async def usage(self, call: Call) -> Response:
         groups = [name for name in (call.query("group_by") or "tenant").split(",") if name]
+        if len(groups) > GROUPS_MAX or len(set(groups)) < len(groups):
+            raise Problem(400, "Invalid", f"group_by has {len(groups)} names; send up to {GROUPS_MAX}, each once")
         for name in groups:
-            if name not in DIMENSIONS and not name.startswith("tag:"):
+            if name not in DIMENSIONS and not (name.startswith("tag:") and len(name) > len("tag:")):
                 known = ", ".join(sorted(DIMENSIONS))
-                raise Problem(400, "Invalid", f"group_by has {name!r}; it knows {known} and tag:NAME")
+                raise Problem(400, "Invalid", f"group_by has {name[:100]!r}; it knows {known} and tag:NAME")
         bucket = call.query("bucket")
         if bucket not in (None, *BUCKETS):
             raise Problem(400, "Invalid", f"bucket is {bucket!r}; send hour or day")
@@ -122,6 +127,7 @@ class _Accounts:
     async def adjust(self, call: Call) -> Response:
         given: shapes.AdjustIn = call.body
         office = self._office
+        who = await asyncio.to_thread(self._adjusted, given)
         now_s = office.clock.wall_s()
         name = f"adjust:{office.new_key('id')[0]}"
         entry = Entry(
@@ -136,7 +142,7 @@ class _Accounts:
             cost_nano_usd=nano(given.usd),
             provenance=Provenance.EXACT,
             budget_id=given.budget,
-            budget_who=None if given.budget is None else given.of or given.tenant,
+            budget_who=who,
             actor=call.principal.id,
             cause=given.cause,
         )
@@ -148,6 +154,29 @@ class _Accounts:
 
         await office.change("entry", name, work)
         return JSONResponse({"attempt_id": name}, 201)
+
+    def _adjusted(self, given: shapes.AdjustIn) -> str | None:
+        """Whose account of which budget is meant, None for no budget of its own. Raises Problem."""
+        if not given.usd:
+            raise Problem(422, "Invalid", "nothing would change", errors=[field("usd", "is zero; say how much")])
+        store = self._office.store
+        if store.get(TenantRow, given.tenant) is None:
+            raise not_found("tenant", given.tenant)
+        if given.budget is None:
+            if given.of is not None:
+                raise Problem(422, "Invalid", "of what?", errors=[field("of", "is of a budget; name the budget")])
+            return None
+        row = store.get(BudgetRow, given.budget)
+        if row is None or row.budget.tenant != given.tenant:
+            raise not_found("budget", given.budget)
+        if row.budget.unit is not Unit.NANO_USD:
+            raise Problem(
+                422, "Invalid", "not in dollars", errors=[field("budget", "is of tokens; dollars change nothing")]
+            )
+        if (row.budget.per == "tenant") != (given.of is None):
+            words = f"this budget is for each {row.budget.per}; say for which" if given.of is None else "leave it out"
+            raise Problem(422, "Invalid", "whose account?", errors=[field("of", words)])
+        return given.of or given.tenant
 
     async def request(self, call: Call) -> Response:
         """From the record while this process remembers it, and from the ledger for good."""
@@ -256,7 +285,7 @@ def entry_out(entry: Entry) -> shapes.EntryOut:
 
 
 def _span(call: Call) -> Span:
-    tenant = call.scope or call.request.path_params.get("tenant") or call.query("tenant")
+    tenant = call.scope or (call.path("tenant") if "tenant" in call.request.path_params else call.query("tenant"))
     return Span(tenant=tenant, from_s=_moment(call, "from", 0.0), to_s=_moment(call, "to", 1e12))
 
 
@@ -274,9 +303,10 @@ def _moment(call: Call, name: str, default: float) -> float:
 
 
 def _serial(cursor: str) -> int:
-    if cursor and not cursor.isdecimal():
-        raise Problem(400, "Invalid", f"cursor is {cursor!r}; send the one of the page before")
-    return int(cursor or 0)
+    number = whole(cursor or "0")
+    if number is None:
+        raise Problem(400, "Invalid", f"cursor is {cursor[:100]!r}; send the one of the page before")
+    return number
 
 
 def _line(row: dict[str, object]) -> bytes:

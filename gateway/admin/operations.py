@@ -1,5 +1,6 @@
 """The gateway as it runs: targets and their health, what is in force, prices, and what a request would meet."""
 
+import asyncio
 import dataclasses
 from collections.abc import Sequence
 
@@ -87,7 +88,7 @@ class _Operations:
         routes = office.running.catalog().routes
         if given.model not in routes:
             raise not_found("model", given.model)
-        row = office.store.get(TenantRow, given.tenant)
+        row = await asyncio.to_thread(office.store.get, TenantRow, given.tenant)
         if row is None:
             raise not_found("tenant", given.tenant)
         now_s = office.clock.wall_s()
@@ -110,18 +111,23 @@ class _Operations:
                         "health": None if line is None else line.pause or line.circuit,
                     }
                 )
-        budgets = []
-        tokens = given.input_tokens + given.output_tokens
-        for budget_row in office.store.snapshot().budgets:
-            budget = budget_row.budget
+        await office.settled()
+        budgets = await asyncio.to_thread(self._budgets, given, worst, now_s)
+        allowed = not row.blocked and (not row.models or given.model in row.models)
+        fits = allowed and all(one["fits"] or one["mode"] == "shadow" for one in budgets)
+        return JSONResponse({"admitted": fits, "allowed": allowed, "targets": shown, "budgets": budgets})
+
+    def _budgets(self, given: shapes.SimulateIn, worst: int, now_s: float) -> list[dict[str, object]]:
+        """Whether the worst case fits into each budget of the tenant itself."""
+        told: list[dict[str, object]] = []
+        for row in self._office.store.snapshot().budgets:
+            budget = row.budget
             if budget.tenant == given.tenant and budget.per == "tenant":
                 window = budget.window(now_s)
-                spent = sum(office.books.sums(budget, window.starts_s, window.ends_s).values())
-                need = worst if budget.unit is Unit.NANO_USD else tokens
-                budgets.append({"budget": budget.id, "fits": budget.amount - spent >= need})
-        allowed = not row.blocked and (not row.models or given.model in row.models)
-        fits = allowed and all(one["fits"] for one in budgets)
-        return JSONResponse({"admitted": fits, "allowed": allowed, "targets": shown, "budgets": budgets})
+                spent = sum(self._office.books.sums(budget, window.starts_s, window.ends_s).values())
+                need = worst if budget.unit is Unit.NANO_USD else given.input_tokens + given.output_tokens
+                told.append({"budget": budget.id, "mode": budget.mode.value, "fits": budget.amount - spent >= need})
+        return told
 
 
 def _price(price: object) -> dict[str, object]:

@@ -32,6 +32,10 @@ class Problem(Exception):
         return Response(json.dumps(shown), self.status, headers, MEDIA_TYPE)
 
 
+def field(name: str, message: str) -> dict[str, str]:
+    return {"field": name, "message": message}
+
+
 def not_found(what: str, name: str) -> Problem:
     """Also for what belongs to somebody else: nobody learns what others have."""
     return Problem(404, "Not found", f"there is no {what} {name!r}")

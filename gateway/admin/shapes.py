@@ -1,10 +1,23 @@
 """What the admin API takes and gives, field by field; amounts in dollars are exact decimals, times are ISO 8601."""
 
+import math
+import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
 
 from gateway.config.schema import BUDGET_USD_MAX, BudgetSection, Count, LimitsSection, ModelName, Name, Usd
 
@@ -13,24 +26,69 @@ DIMENSION = r"^(tenant|key|user|run|model|tag:[A-Za-z0-9_.-]{1,64})$"
 LIMIT_DIMENSION = r"^(tenant|key|user|model)$"
 TAG = r"^[A-Za-z0-9_.-]{1,64}$"
 
-Text = Annotated[str, Field(max_length=200)]
+_PLAIN_USD = re.compile(r"-?[0-9]{1,12}(\.[0-9]+)?")
+_YEAR_MIN, _YEAR_MAX = 2000, 9000
+
+
+def _refused(message: str, remedy: str) -> PydanticCustomError:
+    return PydanticCustomError("admin", "{message}", {"message": message, "remedy": remedy})
+
+
+def _moment(value: datetime) -> datetime:
+    if not _YEAR_MIN <= value.year <= _YEAR_MAX:
+        raise _refused(f"the year {value.year} is not one of ours", "send a time such as 2030-01-01T00:00:00Z")
+    return value
+
+
+def _exact(value: object) -> object:
+    """Amounts are sent as text, or as plain numbers."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = repr(value) if number else value
+    if isinstance(text, str) and (_PLAIN_USD.fullmatch(text) or (number and math.isfinite(float(text)))):
+        return Decimal(text)
+    raise _refused("not an amount of dollars", 'write plain digits, e.g. "0.15"')
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        raise _refused(f"there is no time zone {name[:100]!r}", "write an IANA name, e.g. Europe/Berlin") from None
+    return name
+
+
+def _narrows(of: str | None, told: ValidationInfo) -> str | None:
+    if of is not None and told.data.get("for_") == "tenant":
+        raise _refused("of narrows key, user, run, model or a tag; a tenant is one", "leave it out, or change for")
+    return of
+
+
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+FullText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+ExactSigned = Annotated[
+    Decimal, BeforeValidator(_exact), Field(ge=-1_000_000, le=1_000_000, max_digits=16, decimal_places=9)
+]
+Expiry = Annotated[AwareDatetime, AfterValidator(_moment)]
+Models = Annotated[list[ModelName], Field(max_length=1_000)]
 ExactUsd = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return_type=str)]
 
 
 class Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    """Strict: no unknown field, no conversion between types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class TenantIn(Shape):
     id: Name
     name: Text = ""
-    models: list[ModelName] = []
+    models: Models = []
     blocked: bool = False
 
 
 class TenantChange(Shape):
     name: Text | None = None
-    models: list[ModelName] | None = None
+    models: Models | None = None
     blocked: bool | None = None
 
 
@@ -45,10 +103,10 @@ class TenantOut(Shape):
 
 class KeyIn(Shape):
     name: Text = ""
-    user: Text | None = None
-    tags: dict[Annotated[str, Field(pattern=TAG)], Text] = {}
-    models: list[ModelName] = []
-    expires_at: datetime | None = None
+    user: FullText | None = None
+    tags: Annotated[dict[Annotated[str, Field(pattern=TAG)], Text], Field(max_length=64)] = {}
+    models: Models = []
+    expires_at: Expiry | None = None
 
 
 class RotateIn(Shape):
@@ -72,22 +130,14 @@ class KeyOut(Shape):
     key: str | None = None
 
 
-def _exact(value: object) -> object:
-    """Amounts are sent as text, or as plain numbers."""
-    if isinstance(value, str):
-        try:
-            return Decimal(value)
-        except InvalidOperation:
-            return value
-    return value
-
-
 class BudgetIn(BudgetSection):
     """As in the configuration file, with an id of its own if it shall have one."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     usd: Annotated[Usd, BeforeValidator(_exact), Field(gt=0, le=BUDGET_USD_MAX)] | None = None
+    of: Annotated[FullText | None, AfterValidator(_narrows)] = None
+    zone: Annotated[str, Field(max_length=64), AfterValidator(_zone)] = "UTC"
 
 
 class BudgetOut(Shape):
@@ -112,10 +162,10 @@ class BudgetOut(Shape):
 
 
 class LimitIn(LimitsSection):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     for_: Annotated[str, Field(alias="for", pattern=LIMIT_DIMENSION)] = "tenant"
-    of: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    of: Annotated[FullText | None, AfterValidator(_narrows)] = None
     mode: Literal["enforce", "shadow"] = "enforce"
     store_away: Literal["deny", "local", "allow"] = "local"
 
@@ -137,7 +187,7 @@ class AdminKeyIn(Shape):
     role: Literal["admin", "operator", "viewer", "tenant-admin"]
     tenant: Name | None = None
     name: Text = ""
-    expires_at: datetime | None = None
+    expires_at: Expiry | None = None
 
 
 class AdminKeyOut(Shape):
@@ -215,13 +265,13 @@ class EntryOut(Shape):
 
 
 class AdjustIn(Shape):
-    """A correction by hand: the amount may be negative."""
+    """A correction by hand: the amount may be negative. `of` says whose account of the budget is meant."""
 
     tenant: Name
-    usd: Annotated[Decimal, Field(ge=-1_000_000, le=1_000_000, decimal_places=9)]
-    cause: Annotated[str, Field(min_length=3, max_length=500)]
-    budget: str | None = None
-    of: str | None = None
+    usd: ExactSigned
+    cause: Annotated[str, Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    budget: FullText | None = None
+    of: FullText | None = None
 
 
 class SimulateIn(Shape):

@@ -157,7 +157,7 @@ async def test_every_change_leaves_an_audit_line_without_secrets(tmp_path: Path)
         ("/tenants/first/budgets", {"usd": "0.0000000001", "per": "day"}, "usd"),
         ("/tenants/first/budgets", {"usd": "5", "per": "year"}, "per"),
         ("/tenants/first/budgets", {"usd": "5", "tokens": 5, "per": "day"}, "body"),
-        ("/tenants/first/budgets", {"usd": "5", "per": "day", "zone": "Mars/Base"}, "body"),
+        ("/tenants/first/budgets", {"usd": "5", "per": "day", "zone": "Mars/Base"}, "zone"),
         ("/tenants/first/budgets", {"eur": "5", "per": "day"}, "eur"),
         ("/tenants/first/limits", {"requests_per_minute": 0}, "requests_per_minute"),
         ("/tenants/first/limits", {}, "requests_per_minute"),
