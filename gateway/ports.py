@@ -335,6 +335,14 @@ class DirectoryStore(Protocol):
         """The row with the revision that it was read with; the new revision. Raises StaleRevision, NotThere."""
         ...
 
+    def supersede(self, old: KeyRow, new: KeyRow, lines: tuple[AuditLine, AuditLine]) -> None:
+        """A key changed as `old` says, and the one that follows it, or neither. Raises StaleRevision, NotThere."""
+        ...
+
+    def set_by(self, kind: str, object_id: str) -> str | None:
+        """The role of who set the object as it is now, in the audit trail's words."""
+        ...
+
     def delete(self, kind: type[_Row], object_id: str, revision: int, line: AuditLine) -> None:
         """Raises StaleRevision, NotThere."""
         ...

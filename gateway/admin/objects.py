@@ -1,7 +1,8 @@
 """Tenants and all that is theirs: create, read, change, delete, each with its audit line."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,8 @@ from gateway.domain.tenancy import AdminKeyRow, BudgetRow, KeyRow, LimitRow, Rol
 
 DEPUTY_DIMENSIONS = frozenset({"key", "user"})
 """What a tenant-admin may set limits and budgets for: parts of its tenant, never the tenant itself."""
+
+REVOKE_TRIES = 5
 
 TENANT_WRITE = Access(OWN_ADMIN)
 KEY_WRITE = Access(OPERATE, own=True)
@@ -109,7 +112,7 @@ def _keys(desk: "_Objects") -> list[Endpoint]:
             shapes.KeyOut,
             status=201,
         ),
-        Endpoint("DELETE", one, KEY_WRITE, desk.revoke_key, "Revoke a one, everywhere within a second", status=204),
+        Endpoint("DELETE", one, KEY_WRITE, desk.revoke_key, "Revoke a key, everywhere within a second", status=204),
     ]
 
 
@@ -244,19 +247,24 @@ class _Objects:
             name=old.name, user=old.user, tags=dict(old.tags), models=list(old.models),
             expires_at=shapes.at_or_none(old.expires_at_s),
         )  # fmt: skip
+        now_s = self._office.clock.wall_s()
+        ended = _ended(old, now_s)
+        if ended is not None:
+            raise Problem(409, ended.title(), f"the key {old.id!r} is {ended}; create a new one")
         row, text = self._new_key(old.tenant, fields)
         row = replace(row, rotated_from=old.id)
-        ends_s = self._office.clock.wall_s() + given.overlap_s
-        if old.revoked_at_s is not None:
-            raise Problem(409, "Revoked", f"the key {old.id!r} is revoked; create a new one")
-        await self._update(call, "key", old, replace(old, revoked_at_s=ends_s), key_out, old.tenant, asked=False)
-        return await self._create(call, "key", row, key_out(row, text), old.tenant)
+        ends_s = min(now_s + given.overlap_s, old.revoked_at_s or math.inf)
+        ending = replace(old, revoked_at_s=ends_s)
+        line, store = self._office.line, self._office.store
+        lines = (
+            line(call, "update", "key", old.id, tenant=old.tenant, before=key_out(old), after=key_out(ending)),
+            line(call, "create", "key", row.id, tenant=old.tenant, after=key_out(row)),
+        )
+        await self._office.change("key", old.id, lambda: store.supersede(ending, row, lines))
+        return shown(key_out(row, text), status=201, etag=1)
 
     async def revoke_key(self, call: Call) -> Response:
-        row = await self._of(call, KeyRow, "key")
-        now_s = self._office.clock.wall_s()
-        await self._update(call, "key", row, replace(row, revoked_at_s=now_s), key_out, row.tenant, asked=False)
-        return Response(status_code=204)
+        return await self._revoke(call, "key", lambda: self._of(call, KeyRow, "key"), key_out)
 
     async def budgets(self, call: Call) -> Response:
         tenant = await self._tenant(call)
@@ -278,6 +286,7 @@ class _Objects:
         given: shapes.BudgetIn = call.body
         row = await self._of(call, BudgetRow, "budget")
         self._check_part(call, row.budget.per)
+        await self._check_loosened(call, "budget", _id(row))
         self._check_part(call, given.for_)
         changed = replace(row, budget=budget_of(row.budget.tenant, row.budget.id, given))
         await self._update(call, "budget", row, changed, plain_budget, row.budget.tenant)
@@ -286,6 +295,7 @@ class _Objects:
     async def delete_budget(self, call: Call) -> Response:
         row = await self._of(call, BudgetRow, "budget")
         self._check_part(call, row.budget.per)
+        await self._check_loosened(call, "budget", _id(row))
         return await self._delete(call, "budget", BudgetRow, row.budget.id, row.budget.tenant, plain_budget(row))
 
     async def limits(self, call: Call) -> Response:
@@ -302,6 +312,7 @@ class _Objects:
         given: shapes.LimitIn = call.body
         row = await self._of(call, LimitRow, "limit")
         self._check_part(call, row.per)
+        await self._check_loosened(call, "limit", _id(row))
         self._check_part(call, given.for_)
         changed = replace(limit_of(row.tenant, row.id, given, row.created_at_s), revision=row.revision)
         return await self._update(call, "limit", row, changed, limit_out, row.tenant)
@@ -309,6 +320,7 @@ class _Objects:
     async def delete_limit(self, call: Call) -> Response:
         row = await self._of(call, LimitRow, "limit")
         self._check_part(call, row.per)
+        await self._check_loosened(call, "limit", _id(row))
         return await self._delete(call, "limit", LimitRow, row.id, row.tenant, limit_out(row))
 
     async def admin_keys(self, call: Call) -> Response:
@@ -328,13 +340,31 @@ class _Objects:
         return await self._create(call, "admin_key", row, admin_key_out(row, text), given.tenant)
 
     async def revoke_admin_key(self, call: Call) -> Response:
-        key_id = call.path("id")
+        return await self._revoke(call, "admin_key", lambda: self._admin_key(call.path("id")), admin_key_out)
+
+    async def _revoke(
+        self, call: Call, kind: str, read: Callable[[], Awaitable[Any]], out: Callable[[Any], BaseModel]
+    ) -> Response:
+        """Without If-Match and whatever others change meanwhile: what shall end, ends now."""
+        for left in range(REVOKE_TRIES, 0, -1):
+            row = await read()
+            now_s = self._office.clock.wall_s()
+            if row.revoked_at_s is not None and row.revoked_at_s <= now_s:
+                break
+            try:
+                await self._update(call, kind, row, replace(row, revoked_at_s=now_s), out, row.tenant, asked=False)
+            except Problem as problem:
+                if problem.status != 412 or left == 1:
+                    raise
+            else:
+                break
+        return Response(status_code=204)
+
+    async def _admin_key(self, key_id: str) -> AdminKeyRow:
         row = await asyncio.to_thread(self._office.store.get, AdminKeyRow, key_id)
         if row is None:
             raise not_found("admin key", key_id)
-        revoked = replace(row, revoked_at_s=self._office.clock.wall_s())
-        await self._update(call, "admin_key", row, revoked, admin_key_out, row.tenant, asked=False)
-        return Response(status_code=204)
+        return row
 
     def _new_key(self, tenant: str, given: shapes.KeyIn) -> tuple[KeyRow, str]:
         office = self._office
@@ -354,6 +384,14 @@ class _Objects:
             detail = (
                 "a tenant-admin sets limits and budgets for its keys and users; those of the tenant are the operator's"
             )
+            raise Problem(403, "Forbidden", detail)
+
+    async def _check_loosened(self, call: Call, kind: str, object_id: str) -> None:
+        """What stands beside other limits only narrows them; what an operator has set may not be taken away."""
+        if call.principal.role is not Role.TENANT_ADMIN:
+            return
+        if await asyncio.to_thread(self._office.store.set_by, kind, object_id) != Role.TENANT_ADMIN.value:
+            detail = f"this {kind} was set by an operator; a tenant-admin can add a narrower one beside it"
             raise Problem(403, "Forbidden", detail)
 
     async def _tenant(self, call: Call) -> TenantRow:
@@ -412,6 +450,12 @@ class _Objects:
         store = self._office.store
         await self._office.change(kind, object_id, lambda: store.delete(row_kind, object_id, revision, line))
         return Response(status_code=204)
+
+
+def _ended(key: KeyRow, now_s: float) -> str | None:
+    if key.revoked_at_s is not None and key.revoked_at_s <= now_s:
+        return "revoked"
+    return "expired" if key.expires_at_s is not None and key.expires_at_s <= now_s else None
 
 
 def _id(row: Any) -> str:

@@ -87,6 +87,25 @@ class SqlDirectory:
             self._changed(connection, line)
         return int(values["revision"])
 
+    def supersede(self, old: KeyRow, new: KeyRow, lines: tuple[AuditLine, AuditLine]) -> None:
+        """A key changed as `old` says, and the one that follows it, or neither. Raises StaleRevision, NotThere."""
+        table, _ = _TABLES[KeyRow]
+        values = rows.values_of(rows.revised(old, old.revision + 1))
+        with self._change() as connection:
+            self._check(connection, table, old.id, old.revision)
+            connection.execute(update(table).where(table.c.id == old.id).values(**values))
+            connection.execute(insert(table).values(**rows.values_of(new)))
+            for line in lines:
+                self._changed(connection, line)
+
+    def set_by(self, kind: str, object_id: str) -> str | None:
+        """The role of who set the object as it is now, in the audit trail's words."""
+        c = tables.audit.c
+        query = select(c.role).where(c.kind == kind, c.object_id == object_id).order_by(c.id.desc()).limit(1)
+        with self._database.read() as connection:
+            role: str | None = connection.execute(query).scalar()
+        return role
+
     def delete(self, kind: type[_T], object_id: str, revision: int, line: AuditLine) -> None:
         """With a tenant goes all that is its own; the ledger stays. Raises StaleRevision, NotThere."""
         table, _ = _TABLES[kind]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.tenancy import Directory, TenantRow
+from gateway.domain.tenancy import Directory, KeyRow, TenantRow
 from gateway.ports import StaleRevision, Taken
 from gateway.stores.sql.opening import Kept
 from tests.postgres import postgres
@@ -115,3 +115,32 @@ def test_a_snapshot_is_of_one_version(pair: tuple[Kept, Kept]) -> None:
         seen = reader.directory.snapshot()
         assert seen.version - offset == seen.tenants[0].revision
     thread.join(60)
+
+
+def test_a_key_and_its_successor_change_together_or_not_at_all(pair: tuple[Kept, Kept]) -> None:
+    directory = pair[0].directory
+    directory.create(TENANT, LINE)
+    directory.create(KEY, LINE)
+    ending = replace(KEY, revoked_at_s=9.0)
+    successor = replace(KEY, id="successor", rotated_from=KEY.id)
+    with pytest.raises(StaleRevision):
+        directory.supersede(replace(ending, revision=7), successor, (LINE, LINE))
+    version, lines = directory.version(), len(directory.audit_lines(None, None, 100))
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        directory.supersede(ending, replace(successor, id=KEY.id), (LINE, LINE))
+    assert (directory.get(KeyRow, KEY.id), directory.version()) == (KEY, version)
+    assert len(directory.audit_lines(None, None, 100)) == lines
+    directory.supersede(ending, successor, (LINE, LINE))
+    assert directory.get(KeyRow, KEY.id) == replace(ending, revision=2)
+    assert directory.get(KeyRow, "successor") == successor
+    assert len(directory.audit_lines(None, None, 100)) == lines + 2
+
+
+def test_who_set_an_object_last_is_known(pair: tuple[Kept, Kept]) -> None:
+    directory = pair[0].directory
+    directory.create(TENANT, LINE)
+    assert directory.set_by("budget", "b") is None
+    for role in ("admin", "tenant-admin"):
+        directory.note(replace(LINE, kind="budget", object_id="b", role=role))
+        assert directory.set_by("budget", "b") == role
+    assert directory.set_by("limit", "b") is None
