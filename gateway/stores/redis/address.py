@@ -92,7 +92,7 @@ def patience(timeout_s: float | None) -> dict[str, Any]:
     """No retries anywhere: a call that was repeated unasked would be counted twice (and ten times by default)."""
     return {
         "socket_timeout": timeout_s,
-        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_connect_timeout": max(CONNECT_TIMEOUT_S, timeout_s or 0.0),
         "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 3,

@@ -18,11 +18,13 @@ from gateway.stores.redis.link import Link, Script
 
 TICK_S = 0.1
 READ_EVERY_S = 5.0
-AWAY_S = 1.0
+AWAY_S = 3.0
 ASKED_S = 2.0
 RIGHT_S = 2.0
-RIGHT_KEPT_S = 3.0
-PROBE_KEPT_S = 10.0
+RIGHT_KEPT_S = 10.0
+"""A right that is not used is given up; it ends by itself only where its owner died, or was held up this long."""
+
+PROBE_KEPT_S = 30.0
 RECONNECT_S = 0.5
 PAUSE_SLACK_S = 0.02
 

@@ -33,7 +33,7 @@ PROCESSES = 4
 class Process:
     def __init__(self, url: str, boot: str) -> None:
         self.health = MemoryHealth(SystemClock(), RULE)
-        self.link = Link(url, SystemClock(), timeout_s=1.0)
+        self.link = Link(url, SystemClock(), timeout_s=5.0)
         self.mirror = HealthMirror(SystemClock(), self.link, self.health, boot)
 
     @asynccontextmanager
@@ -136,7 +136,7 @@ async def crowded(url: str, boot: str) -> tuple[int, int]:
             while not process.health.calm:
                 permit = process.admitted()
                 if permit is None:
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(0.5)
                     continue
                 probes += 1
                 most = max(most, int(await process.link.ask("INCR", "flying")))
