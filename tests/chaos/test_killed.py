@@ -28,7 +28,7 @@ from tests.rows.talk import Seen, request, talk
 
 KEY = "gw_caller_one_0123456789"
 IN, OUT = 1_000, 2_000
-SCRIPT = {"otherwise": {"answer": {"text_chars": 400}, "pace": {"first_event_s": 0.01, "event_s": 0.002}}}
+SCRIPT = {"otherwise": {"answer": {"text_chars": 240}, "pace": {"first_event_s": 0.01, "event_s": 0.008}}}
 WORKERS = 3
 SERVING = re.compile(r"serving .* on http://\S+?:(\d+)/v1")
 

@@ -319,7 +319,8 @@ TOO_MUCH: list[Document] = [
 
 @pytest.mark.parametrize("fault", TOO_MUCH, ids=lambda fault: fault["kind"])
 async def test_u29_an_answer_without_measure_falls_over(fault: Document) -> None:
-    async with standing(trip_rule=TOUCHY, a={"otherwise": {"fault": fault}}, b={}) as house:
+    route = {"timeouts": {"connect_s": 5.0, "first_token_s": 10.0, "idle_s": 10.0, "total_s": 30.0}}
+    async with standing(trip_rule=TOUCHY, a={"otherwise": {"fault": fault}}, b={}, route=route) as house:
         house.moved(await house.ask(), "response_too_large")
         assert house.health("a") == "open"
 
