@@ -106,9 +106,11 @@ class Books:
         """Once the budgets are known: what dead processes truly spent goes to the shared bank."""
         while self._dead and self._finish is not None:
             try:
-                await self._finish(self._dead.pop())
+                await self._finish(self._dead[-1])
+                self._dead.pop()
             except BankAway:
                 _log.warning("the credit of a dead process comes back when its lease ends: the shared store is away")
+                return
 
     async def _tend_on(self) -> None:
         async for _ in _ticks(TEND_S):

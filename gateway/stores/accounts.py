@@ -15,7 +15,6 @@ NARROW_PERCENT = 5
 """Below this part of a budget, credit is leased request by request."""
 
 LEASES_MAX = 4
-IDLE_S = 600.0
 SWEEP_S = 30.0
 RUN_KEPT_S = 7 * 86_400.0
 """A run's lifetime budget is forgotten that long after its last request."""
@@ -180,12 +179,12 @@ class CreditAccounts:
         await self.tend()
 
     def _sweep(self, now_s: float) -> None:
-        """Puts aside the accounts whose window has ended, and those that nobody uses."""
+        """Puts aside the accounts that have ended. An idle one stays: what it has spent goes on being said."""
         if abs(now_s - self._swept_s) < SWEEP_S:
             return
         self._swept_s = now_s
         for account in list(self._accounts.values()):
-            if account.window.ends_s <= now_s or (not account.held and now_s - account.used_s > IDLE_S):
+            if account.ends_s <= now_s:
                 self._put_aside(account)
 
     def _put_aside(self, account: Account) -> None:
