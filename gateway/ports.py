@@ -1,6 +1,6 @@
 """The Protocols through which rooms on one floor meet; only app.py names who implements them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -12,7 +12,7 @@ from gateway.domain.hold import HoldState
 from gateway.domain.ledger import Entry
 from gateway.domain.quota import Gates, Refusal, Room
 from gateway.domain.record import ExchangeRecord
-from gateway.domain.reply import Reply
+from gateway.domain.reply import Reply, Usage
 from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
@@ -380,17 +380,39 @@ class Span:
     to_s: float = 1e12
 
 
+UsagePrice = Callable[[Usage], tuple[int, str]]
+"""What usage costs in nano-USD, and the id of the price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerating:
+    """Which attempts, reserved in [from_s, to_s), and who says so, when and why."""
+
+    provider: str
+    provider_model: str
+    from_s: float
+    to_s: float
+    posted_at_s: float
+    actor: str
+    cause: str
+
+
 class LedgerReports(Protocol):
     """What is read from the books. Every method blocks."""
 
     def append(self, entries: Sequence[Entry]) -> None: ...
     def sums(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, int]: ...
     def usage(self, span: Span, group_by: Sequence[str], bucket: str | None) -> Sequence[UsageRow]:
-        """`group_by` names dimensions (tenant, key, user, model, provider, run, tag:NAME), `bucket` hour or day."""
+        """`group_by` names dimensions (tenant, key, user, model, provider, provider_model, run, tag:NAME), `bucket`
+        hour or day."""
         ...
 
     def entries(self, span: Span, after: int, count: int) -> Sequence[tuple[int, Entry]]:
         """Oldest first, with their serial numbers, those behind `after`."""
+        ...
+
+    def rerate(self, which: Rerating, price: UsagePrice) -> int:
+        """Adds what is missing from what attempts were charged; how many entries that took. Again, it adds none."""
         ...
 
     def verify(self) -> Sequence[str]:

@@ -10,22 +10,18 @@ from datetime import datetime
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway.admin import shapes
-from gateway.admin.access import OPERATE, OWN_ADMIN, VIEW, Access
+from gateway.admin.access import VIEW, Access
 from gateway.admin.endpoint import Call, Endpoint, page, whole
 from gateway.admin.office import Office
-from gateway.admin.problems import Problem, field, not_found
-from gateway.config.prices import nano
-from gateway.domain.budget import Unit
-from gateway.domain.ledger import Entry, EntryKind
-from gateway.domain.record import Provenance
-from gateway.domain.tenancy import BudgetRow, TenantRow
+from gateway.admin.problems import Problem, not_found
+from gateway.domain.ledger import Entry
 from gateway.ports import Span
 
 READ = Access(VIEW, own=True)
 EXPORT_PAGE = 1_000
 BUCKETS = ("hour", "day")
 GROUPS_MAX = 8
-DIMENSIONS = frozenset({"tenant", "key", "user", "model", "provider", "run"})
+DIMENSIONS = frozenset({"tenant", "key", "user", "model", "provider", "provider_model", "run"})
 _SPAN = ("tenant", "from", "to")
 
 
@@ -40,6 +36,7 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             "Usage and cost, by dimensions and time",
             says=shapes.UsageOut,
             query=("group_by", "bucket", *_SPAN),
+            many=True,
         ),
         Endpoint(
             "GET",
@@ -49,8 +46,11 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             "Usage of one tenant",
             says=shapes.UsageOut,
             query=("group_by", "bucket", "from", "to"),
+            many=True,
         ),
-        Endpoint("GET", "/runs/{run_id}", READ, desk.run, "A run and all runs below it", says=shapes.UsageOut),
+        Endpoint(
+            "GET", "/runs/{run_id}", READ, desk.run, "A run and all runs below it", says=shapes.UsageOut, many=True
+        ),
         Endpoint(
             "GET",
             "/ledger",
@@ -59,16 +59,7 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             "Entries; `format=jsonl` or `csv` exports all of them",
             says=shapes.EntryOut,
             query=("format", "cursor", "limit", *_SPAN),
-        ),
-        Endpoint("GET", "/ledger/verify", Access(OPERATE), desk.verify, "Whether the books agree with themselves"),
-        Endpoint(
-            "POST",
-            "/ledger/adjust",
-            Access(OWN_ADMIN),
-            desk.adjust,
-            "A correction by hand, as an entry of its own",
-            shapes.AdjustIn,
-            status=201,
+            many=True,
         ),
         Endpoint("GET", "/requests/{request_id}", READ, desk.request, "What happened to one request, and why"),
         Endpoint(
@@ -79,6 +70,7 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             "Every change, newest first",
             says=shapes.AuditOut,
             query=("cursor", "limit", "tenant"),
+            many=True,
         ),
     ]
 
@@ -117,66 +109,6 @@ class _Accounts:
         found = await asyncio.to_thread(self._office.books.entries, span, _serial(cursor), count + 1)
         following = str(found[count - 1][0]) if len(found) > count else None
         return page(call, [entry_out(entry) for _, entry in found[:count]], following)
-
-    async def verify(self, call: Call) -> Response:
-        del call
-        await self._office.settled()
-        wrong = list(await asyncio.to_thread(self._office.books.verify))
-        return JSONResponse({"agree": not wrong, "differences": wrong})
-
-    async def adjust(self, call: Call) -> Response:
-        given: shapes.AdjustIn = call.body
-        office = self._office
-        who = await asyncio.to_thread(self._adjusted, given)
-        now_s = office.clock.wall_s()
-        name = f"adjust:{office.new_key('id')[0]}"
-        entry = Entry(
-            attempt_id=name,
-            kind=EntryKind.ADJUST,
-            request_id=name,
-            tenant=given.tenant,
-            key_id="",
-            reserved_at_s=now_s,
-            posted_at_s=now_s,
-            worker="",
-            cost_nano_usd=nano(given.usd),
-            provenance=Provenance.EXACT,
-            budget_id=given.budget,
-            budget_who=who,
-            actor=call.principal.id,
-            cause=given.cause,
-        )
-        line = office.line(call, "adjust", "ledger", name, tenant=given.tenant, after=given)
-
-        def work() -> None:
-            office.books.append([entry])
-            office.store.note(line)
-
-        await office.change("entry", name, work)
-        return JSONResponse({"attempt_id": name}, 201)
-
-    def _adjusted(self, given: shapes.AdjustIn) -> str | None:
-        """Whose account of which budget is meant, None for no budget of its own. Raises Problem."""
-        if not given.usd:
-            raise Problem(422, "Invalid", "nothing would change", errors=[field("usd", "is zero; say how much")])
-        store = self._office.store
-        if store.get(TenantRow, given.tenant) is None:
-            raise not_found("tenant", given.tenant)
-        if given.budget is None:
-            if given.of is not None:
-                raise Problem(422, "Invalid", "of what?", errors=[field("of", "is of a budget; name the budget")])
-            return None
-        row = store.get(BudgetRow, given.budget)
-        if row is None or row.budget.tenant != given.tenant:
-            raise not_found("budget", given.budget)
-        if row.budget.unit is not Unit.NANO_USD:
-            raise Problem(
-                422, "Invalid", "not in dollars", errors=[field("budget", "is of tokens; dollars change nothing")]
-            )
-        if (row.budget.per == "tenant") != (given.of is None):
-            words = f"this budget is for each {row.budget.per}; say for which" if given.of is None else "leave it out"
-            raise Problem(422, "Invalid", "whose account?", errors=[field("of", words)])
-        return given.of or given.tenant
 
     async def request(self, call: Call) -> Response:
         """From the record while this process remembers it, and from the ledger for good."""

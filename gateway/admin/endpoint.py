@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -76,7 +76,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`body` is the shape of what is sent, `says` of what comes back, both for the OpenAPI document too."""
+    """`body` is the shape of what is sent, `says` of what comes back, or of each item of `many`."""
 
     method: str
     path: str
@@ -87,7 +87,7 @@ class Endpoint:
     says: type[BaseModel] | None = None
     query: tuple[str, ...] = ()
     status: int = 200
-    tags: tuple[str, ...] = field(default=())
+    many: bool = False
 
     async def serve(self, request: Request, principal: Principal) -> Response:
         tenant = request.path_params.get("tenant")

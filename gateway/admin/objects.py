@@ -47,7 +47,9 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
 def _tenants(desk: "_Objects") -> list[Endpoint]:
     one = "/tenants/{tenant}"
     return [
-        Endpoint("GET", "/tenants", READ, desk.tenants, "Tenants, by id", says=shapes.TenantOut, query=PAGED),
+        Endpoint(
+            "GET", "/tenants", READ, desk.tenants, "Tenants, by id", says=shapes.TenantOut, query=PAGED, many=True
+        ),
         Endpoint(
             "POST",
             "/tenants",
@@ -90,6 +92,7 @@ def _keys(desk: "_Objects") -> list[Endpoint]:
             "Keys, never their secrets",
             says=shapes.KeyOut,
             query=PAGED,
+            many=True,
         ),
         Endpoint(
             "POST",
@@ -127,6 +130,7 @@ def _budgets(desk: "_Objects") -> list[Endpoint]:
             "Budgets and what is spent",
             says=shapes.BudgetOut,
             query=PAGED,
+            many=True,
         ),
         Endpoint(
             "POST",
@@ -147,7 +151,7 @@ def _budgets(desk: "_Objects") -> list[Endpoint]:
 def _limits(desk: "_Objects") -> list[Endpoint]:
     all_of, one = "/tenants/{tenant}/limits", "/tenants/{tenant}/limits/{id}"
     return [
-        Endpoint("GET", all_of, READ, desk.limits, "Limits", says=shapes.LimitOut, query=PAGED),
+        Endpoint("GET", all_of, READ, desk.limits, "Limits", says=shapes.LimitOut, query=PAGED, many=True),
         Endpoint(
             "POST",
             all_of,
@@ -173,6 +177,7 @@ def _admin_keys(desk: "_Objects") -> list[Endpoint]:
             "Keys of this API",
             says=shapes.AdminKeyOut,
             query=PAGED,
+            many=True,
         ),
         Endpoint(
             "POST",

@@ -46,7 +46,7 @@ def _operation(one: Endpoint, refs: dict[object, Any]) -> dict[str, Any]:
     parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in one.query]
     good: dict[str, Any] = {"description": one.summary}
     if one.says is not None:
-        good["content"] = {"application/json": {"schema": refs[one.says]}}
+        good["content"] = {"application/json": {"schema": _page_of(refs[one.says]) if one.many else refs[one.says]}}
     told: dict[str, Any] = {
         "summary": one.summary,
         "operationId": re.sub(r"\W+", "_", f"{one.method.lower()}{one.path}").strip("_"),
@@ -56,6 +56,12 @@ def _operation(one: Endpoint, refs: dict[object, Any]) -> dict[str, Any]:
     if one.body is not None:
         told["requestBody"] = {"content": {"application/json": {"schema": refs[one.body]}}}
     return told
+
+
+def _page_of(item: object) -> dict[str, Any]:
+    cursor = {"type": ["string", "null"], "description": "send it as `cursor` for the page behind this one"}
+    items = {"type": "array", "items": item}
+    return {"type": "object", "properties": {"items": items, "next": cursor}, "required": ["items", "next"]}
 
 
 def _name(shape: type[BaseModel]) -> str:

@@ -22,7 +22,9 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
     desk = _Operations(office)
     change, simulate = shapes.TargetChange, shapes.SimulateIn
     return [
-        Endpoint("GET", "/targets", READ, desk.targets, "Deployments and their health", says=shapes.TargetOut),
+        Endpoint(
+            "GET", "/targets", READ, desk.targets, "Deployments and their health", says=shapes.TargetOut, many=True
+        ),
         Endpoint("POST", "/targets/{id:path}", Access(OPERATE), desk.force, "Open, close or drain one", change),
         Endpoint("GET", "/prices", READ, desk.prices, "What each target costs"),
         Endpoint("GET", "/config", READ, desk.config, "The configuration in force, without secrets"),

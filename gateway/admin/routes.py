@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.admin import accounts, objects, operations
+from gateway.admin import accounts, corrections, objects, operations
 from gateway.admin.access import OPERATE, VIEW, Principal
 from gateway.admin.endpoint import Endpoint
 from gateway.admin.office import Office
@@ -29,7 +29,8 @@ Find = Callable[[bytes, str], AdminKeyRow | None]
 
 def endpoints_of(office: Office) -> list[Endpoint]:
     """Every endpoint with its row: what is not here is not served."""
-    return [*objects.endpoints(office), *accounts.endpoints(office), *operations.endpoints(office)]
+    rooms = (objects, accounts, corrections, operations)
+    return [endpoint for room in rooms for endpoint in room.endpoints(office)]
 
 
 def admin_routes(*, metrics: Callable[[], Awaitable[bytes]], key: Secret, find: Find, office: Office) -> Starlette:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -68,7 +68,8 @@ FullText = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-
 ExactSigned = Annotated[
     Decimal, BeforeValidator(_exact), Field(ge=-1_000_000, le=1_000_000, max_digits=16, decimal_places=9)
 ]
-Expiry = Annotated[AwareDatetime, AfterValidator(_moment)]
+Cause = Annotated[str, Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Moment = Annotated[AwareDatetime, AfterValidator(_moment)]
 Models = Annotated[list[ModelName], Field(max_length=1_000)]
 ExactUsd = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return_type=str)]
 
@@ -106,7 +107,7 @@ class KeyIn(Shape):
     user: FullText | None = None
     tags: Annotated[dict[Annotated[str, Field(pattern=TAG)], Text], Field(max_length=64)] = {}
     models: Models = []
-    expires_at: Expiry | None = None
+    expires_at: Moment | None = None
 
 
 class RotateIn(Shape):
@@ -187,7 +188,7 @@ class AdminKeyIn(Shape):
     role: Literal["admin", "operator", "viewer", "tenant-admin"]
     tenant: Name | None = None
     name: Text = ""
-    expires_at: Expiry | None = None
+    expires_at: Moment | None = None
 
 
 class AdminKeyOut(Shape):
@@ -269,9 +270,59 @@ class AdjustIn(Shape):
 
     tenant: Name
     usd: ExactSigned
-    cause: Annotated[str, Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    cause: Cause
     budget: FullText | None = None
     of: FullText | None = None
+
+
+class RerateIn(Shape):
+    """By the price that is in force for each attempt's time; `to` is now where it is left out."""
+
+    provider: Name
+    model: ModelName
+    from_: Annotated[Moment, Field(alias="from")]
+    to: Moment | None = None
+    cause: Cause
+
+
+class ReconcileRow(Shape):
+    """One line of a provider's export: of a day (UTC), or of the whole span."""
+
+    day: date | None = None
+    model: ModelName
+    input_tokens: Annotated[int, Field(ge=0, le=10**15)]
+    output_tokens: Annotated[int, Field(ge=0, le=10**15)]
+    usd: ExactSigned | None = None
+
+
+class ReconcileIn(Shape):
+    provider: Name
+    from_: Annotated[Moment | None, Field(alias="from")] = None
+    to: Moment | None = None
+    rows: Annotated[list[ReconcileRow], Field(min_length=1, max_length=10_000)]
+
+
+class Figures(Shape):
+    input_tokens: int
+    output_tokens: int
+    usd: ExactUsd | None
+
+
+class ReconcileLine(Shape):
+    day: date | None
+    model: str
+    theirs: Figures
+    ours: Figures
+    agree: bool
+
+
+class ReconcileOut(Shape):
+    agree: bool
+    lines: list[ReconcileLine]
+
+
+class RerateOut(Shape):
+    entries: int
 
 
 class SimulateIn(Shape):

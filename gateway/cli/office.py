@@ -1,14 +1,12 @@
 """The commands over the admin API: tenants, keys, budgets, limits, usage, ledger, targets."""
 
-import csv
-import json
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
+from gateway.cli.exports import rows_of
 from gateway.cli.remote import Remote, fail, show
 
 Url = Annotated[str | None, typer.Option(help="The admin API; else METERWAY_ADMIN_URL, else http://127.0.0.1:8081.")]
@@ -194,9 +192,9 @@ def delete_limit(tenant: Tenant, limit: Object, url: Url = None) -> None:
 
 
 def usage(
-    group_by: Annotated[str, typer.Option(help="tenant, key, user, model, provider, run, tag:NAME; by commas.")] = (
-        "tenant,model"
-    ),
+    group_by: Annotated[
+        str, typer.Option(help="tenant, key, user, model, provider, provider_model, run, tag:NAME; by commas.")
+    ] = ("tenant,model"),
     tenant: Annotated[str | None, typer.Option(help="Only this one.")] = None,
     bucket: Annotated[str | None, typer.Option(help="hour or day.")] = None,
     since: Annotated[str | None, typer.Option("--from", help="E.g. 2026-11-01T00:00:00Z.")] = None,
@@ -238,43 +236,46 @@ def adjust_ledger(
     usd: Annotated[str, typer.Option(help="What is added; negative gives back.")],
     cause: Annotated[str, typer.Option(help="Why, for those who read the books.")],
     budget: Annotated[str | None, typer.Option(help="Only this budget.")] = None,
+    of: Annotated[str | None, typer.Option(help="Whose account of it, e.g. the user.")] = None,
     url: Url = None,
 ) -> None:
     """A correction by hand, as an entry of its own."""
-    body = {"tenant": tenant, "usd": usd, "cause": cause, "budget": budget}
+    body = {"tenant": tenant, "usd": usd, "cause": cause, "budget": budget, "of": of}
     typer.echo(Remote(url).ask("POST", "/ledger/adjust", body)["attempt_id"])
+
+
+@ledger.command("rerate")
+def rerate_ledger(
+    provider: Annotated[str, typer.Option(help="Its name in the configuration.")],
+    model: Annotated[str, typer.Option(help="As the provider calls it.")],
+    since: Annotated[str, typer.Option("--from", help="E.g. 2026-11-01T00:00:00Z.")],
+    cause: Annotated[str, typer.Option(help="Why, for those who read the books.")],
+    until: Annotated[str | None, typer.Option("--to", help="Up to here; now, where it is left out.")] = None,
+    url: Url = None,
+) -> None:
+    """Put right what attempts cost, by the price that is in force now; says how many entries that took."""
+    body = {"provider": provider, "model": model, "from": since, "to": until, "cause": cause}
+    typer.echo(Remote(url).ask("POST", "/ledger/rerate", body)["entries"])
 
 
 @ledger.command("reconcile")
 def reconcile_ledger(
     file: Annotated[Path, typer.Argument(help="A provider's usage export: CSV or JSON lines.")],
     provider: Annotated[str, typer.Option(help="Whose export it is, by its name in the configuration.")],
+    since: Annotated[str | None, typer.Option("--from", help="E.g. 2026-11-01T00:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Up to here.")] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Compares tokens by model with the ledger; needs the columns model, input_tokens and output_tokens."""
-    theirs: dict[str, list[int]] = {}
-    for row in _rows(file):
-        sums = theirs.setdefault(str(row["model"]), [0, 0])
-        for at, name in enumerate(("input_tokens", "output_tokens")):
-            sums[at] += int(Decimal(str(row[name] or 0)))
-    ours: dict[str, list[int]] = {}
-    remote = Remote(url)
-    for entry in remote.items("/ledger", limit="1000"):
-        if entry["provider"] == provider:
-            sums = ours.setdefault(entry["provider_model"], [0, 0])
-            sums[0] += entry["input_tokens"]
-            sums[1] += entry["output_tokens"]
-    rows = [
-        {"model": model, "theirs": theirs.get(model, [0, 0]), "ours": ours.get(model, [0, 0])}
-        for model in sorted({*theirs, *ours})
-    ]
-    show(
-        [{**row, "agree": row["theirs"] == row["ours"]} for row in rows],
-        ["model", "theirs", "ours", "agree"],
-        as_json=as_json,
-    )
-    if any(row["theirs"] != row["ours"] for row in rows):
+    """Compare it with the ledger; the exit code is 1 where they differ.
+
+    Needs the columns model, input_tokens and output_tokens; takes day (of UTC) and usd.
+    """
+    body = {"provider": provider, "from": since, "to": until, "rows": rows_of(file)}
+    said = Remote(url).ask("POST", "/ledger/reconcile", body)
+    shown = [{**line, **_beside(line)} for line in said["lines"]]
+    show(shown, ["day", "model", "input_tokens", "output_tokens", "usd", "agree"], as_json=as_json)
+    if not said["agree"]:
         raise typer.Exit(1)
 
 
@@ -285,27 +286,36 @@ def list_targets(url: Url = None, as_json: Json = False) -> None:
     show(list(Remote(url).items("/targets")), columns, as_json=as_json)
 
 
-@targets.command("set")
-def set_target(
-    deployment: Annotated[str, typer.Argument(help="As `targets list` names it.")],
-    state: Annotated[str, typer.Argument(help="open or drain takes it out; closed or serve brings it back.")],
-    url: Url = None,
-) -> None:
-    """Take a deployment out, or bring it back."""
+Deployment = Annotated[str, typer.Argument(help="As `targets list` names it.")]
+
+
+@targets.command("open")
+def open_target(deployment: Deployment, url: Url = None) -> None:
+    """Take it out of service at once: its circuit is open until it is closed."""
+    _set_target(deployment, "open", url)
+
+
+@targets.command("drain")
+def drain_target(deployment: Deployment, url: Url = None) -> None:
+    """Give it nothing new; what runs there may end."""
+    _set_target(deployment, "drain", url)
+
+
+@targets.command("close")
+def close_target(deployment: Deployment, url: Url = None) -> None:
+    """Bring it back."""
+    _set_target(deployment, "serve", url)
+
+
+def _set_target(deployment: str, state: str, url: str | None) -> None:
     Remote(url).ask("POST", f"/targets/{quote(deployment)}", {"state": state})
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    try:
-        text = file.read_text()
-        if text.lstrip().startswith("{"):
-            rows: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines() if line.strip()]
-        else:
-            rows = list(csv.DictReader(text.splitlines()))
-        for row in rows:
-            for name in ("model", "input_tokens", "output_tokens"):
-                if name not in row:
-                    fail(f"{file} has a row without {name!r}")
-    except (OSError, ValueError) as error:
-        fail(f"{file} cannot be read: {error}")
-    return rows
+def _beside(line: dict[str, Any]) -> dict[str, str]:
+    """`theirs / ours` where they differ."""
+    theirs, ours = line["theirs"], line["ours"]
+    told = {}
+    for name in ("input_tokens", "output_tokens", "usd"):
+        same = theirs[name] is None or theirs[name] == ours[name]
+        told[name] = str(ours[name]) if same else f"{theirs[name]} / {ours[name]}"
+    return told

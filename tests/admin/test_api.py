@@ -32,6 +32,8 @@ class House:
     sim: Simulator
     root: httpx.AsyncClient
     data: httpx.AsyncClient
+    document: dict[str, Any]
+    """The configuration, to change it and reload."""
 
     async def ask(self, key: str, **more: Any) -> httpx.Response:
         body = {"model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}], **more}
@@ -50,7 +52,7 @@ class House:
 @asynccontextmanager
 async def standing(folder: Path) -> AsyncIterator[House]:
     async with Simulator(parse_script({})) as sim:
-        document = {
+        document: dict[str, Any] = {
             "listen": {"port": 0},
             "admin": {"port": 0, "key": "env:ADMIN"},
             "database": f"sqlite:///{folder}/books.db",
@@ -81,7 +83,7 @@ async def standing(folder: Path) -> AsyncIterator[House]:
                 ) as root,
                 httpx.AsyncClient(base_url=f"http://127.0.0.1:{gateway.server.port}") as data,
             ):
-                yield House(gateway, sim, root, data)
+                yield House(gateway, sim, root, data, document)
         finally:
             gateway.stop()
             gateway.stop()

@@ -5,7 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.admin.test_api import ROOT_KEY, House, standing
+from tests.admin.test_api import FIRST_KEY, ROOT_KEY, House, standing
 from tests.e2e.processes import METERWAY, clean_environ
 
 
@@ -47,11 +47,65 @@ async def test_refusals_say_what_and_end_with_1(tmp_path: Path) -> None:
 
 async def test_a_providers_export_is_compared_with_the_ledger(tmp_path: Path) -> None:
     async with standing(tmp_path) as house:
-        await house.ask("gw_caller_one_0123456789")
+        await house.ask(FIRST_KEY)
         line = next(iter(house.sim.bill))
         export = tmp_path / "export.csv"
+        words = ("ledger", "reconcile", str(export), "--provider", "a")
         export.write_text(f"model,input_tokens,output_tokens\ngpt,{line.input_tokens},{line.output_tokens}\n")
-        assert (await typed(house, "ledger", "reconcile", str(export), "--provider", "a"))[0] == 0
+        assert (await typed(house, *words))[0] == 0
         export.write_text(f"model,input_tokens,output_tokens\ngpt,{line.input_tokens},{line.output_tokens + 1}\n")
-        code, said, _ = await typed(house, "ledger", "reconcile", str(export), "--provider", "a")
-        assert (code, json.loads(said)[0]["agree"]) == (1, False)
+        code, said, _ = await typed(house, *words)
+        told = json.loads(said)[0]
+        assert (code, told["agree"]) == (1, False)
+        assert told["output_tokens"] == f"{line.output_tokens + 1} / {line.output_tokens}"
+
+
+async def test_a_price_is_put_right_and_a_budget_adjusted(tmp_path: Path) -> None:
+    async with standing(tmp_path) as house:
+        await house.ask(FIRST_KEY)
+        house.document["prices"]["overrides"][0]["input_usd_per_million"] = 9
+        await house.root.post("/admin/v1/config/reload")
+        words = ("ledger", "rerate", "--provider", "a", "--model", "gpt", "--from", "2020-01-01T00:00:00Z")
+        assert (await typed(house, *words, "--cause", "the list was wrong"))[:2] == (0, "1\n")
+        assert (await typed(house, *words, "--cause", "the list was wrong"))[:2] == (0, "0\n")
+        code, said, _ = await typed(house, "ledger", "adjust", "first", "--usd", "-0.5", "--cause", "a gift")
+        assert (code, said.startswith("adjust:")) == (0, True)
+        code, _, said = await typed(house, "ledger", "adjust", "first", "--usd", "0", "--cause", "a gift")
+        assert (code, "usd:" in said) == (1, True)
+
+
+async def test_a_target_is_taken_out_and_brought_back(tmp_path: Path) -> None:
+    async with standing(tmp_path) as house:
+        name = json.loads((await typed(house, "targets", "list"))[1])[0]["deployment"]
+        for word in ("open", "drain"):
+            assert (await typed(house, "targets", word, name))[0] == 0
+            assert (await house.ask(FIRST_KEY)).status_code == 503
+            assert (await typed(house, "targets", "close", name))[0] == 0
+            assert (await house.ask(FIRST_KEY)).status_code == 200
+        code, _, said = await typed(house, "targets", "open", "nothing")
+        assert (code, "there is no target 'nothing'" in said) == (1, True)
+
+
+async def test_keys_limits_and_tenants_are_changed_and_taken_away(tmp_path: Path) -> None:
+    async with standing(tmp_path) as house:
+        key = json.loads((await typed(house, "keys", "create", "first"))[1])[0]
+        new = json.loads((await typed(house, "keys", "rotate", "first", key["id"], "--overlap-s", "0"))[1])[0]
+        assert [(await house.ask(one["key"])).status_code for one in (key, new)] == [401, 200]
+        assert (await typed(house, "keys", "revoke", "first", new["id"]))[0] == 0
+        assert (await house.ask(new["key"])).status_code == 401
+        limit = json.loads((await typed(house, "limits", "create", "first", "--concurrent", "3"))[1])[0]
+        assert json.loads((await typed(house, "limits", "list", "first"))[1]) == [limit]
+        assert (await typed(house, "limits", "delete", "first", limit["id"]))[0] == 0
+        assert json.loads((await typed(house, "limits", "list", "first"))[1]) == []
+        assert (await typed(house, "tenants", "block", "first"))[0] == 0
+        assert (await house.ask(FIRST_KEY)).status_code == 401
+        assert (await typed(house, "tenants", "delete", "first"))[0] == 0
+        assert json.loads((await typed(house, "tenants", "list"))[1]) == []
+
+
+async def test_a_gateway_that_is_not_there_is_said_with_its_address(tmp_path: Path) -> None:
+    async with standing(tmp_path) as house:
+        code, _, said = await typed(house, "tenants", "list", "--url", "http://127.0.0.1:9")
+        assert (code, "http://127.0.0.1:9" in said, "--url" in said) == (1, True, True)
+        code, _, said = await typed(house, "tenants", "list", key="")
+        assert (code, "METERWAY_ADMIN_KEY" in said) == (1, True)

@@ -16,11 +16,12 @@ _COLUMNS: dict[str, ColumnElement[str | None]] = {
     "run": entries.c.root_run_id,
     "model": entries.c.model,
     "provider": entries.c.provider,
+    "provider_model": entries.c.provider_model,
 }
 
 
 def dimension(per: str, *, sqlite: bool) -> ColumnElement[str | None]:
-    """`tenant`, `key`, `user`, `run`, `model`, `provider`, or `tag:NAME` of any name."""
+    """`tenant`, `key`, `user`, `run`, `model`, `provider`, `provider_model`, or `tag:NAME` of any name."""
     if per in _COLUMNS:
         return _COLUMNS[per]
     name = per.removeprefix("tag:")

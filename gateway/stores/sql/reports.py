@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, distinct, func, literal, or_, select
 
 from gateway.domain.ledger import Entry, EntryKind
-from gateway.ports import Span, UsageRow
+from gateway.ports import Rerating, Span, UsagePrice, UsageRow
+from gateway.stores.sql import rerating
 from gateway.stores.sql.dimensions import dimension
 from gateway.stores.sql.engine import Database
 from gateway.stores.sql.entry_rows import entry_of
@@ -70,6 +71,9 @@ class SqlReports(SqlLedger):
         query = select(entries).where(_within(span), entries.c.id > after).order_by(entries.c.id).limit(count)
         with self._books.read() as connection:
             return [(int(row["id"]), entry_of(row)) for row in connection.execute(query).mappings()]
+
+    def rerate(self, which: Rerating, price: UsagePrice) -> int:
+        return rerating.rerate(self._books, which, price)
 
     def verify(self) -> Sequence[str]:
         """An attempt has one last word, only what expired is trued up, and no attempt gives money back."""

@@ -1,12 +1,13 @@
 """Prices that were wrong: entries that carry what attempts cost from the old price to the new one."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 
 from gateway.domain.ledger import Entry, EntryKind
-from gateway.domain.reply import NO_USAGE, Usage
+from gateway.domain.reply import NO_USAGE
+from gateway.ports import Rerating, UsagePrice
 from gateway.stores.sql.engine import Database
 from gateway.stores.sql.entry_rows import entry_of
 from gateway.stores.sql.ledger import SqlLedger
@@ -14,24 +15,8 @@ from gateway.stores.sql.tables import entries
 
 BATCH = 500
 
-Price = Callable[[Usage], tuple[int, str]]
-"""What usage costs in nano-USD, and the id of the price."""
 
-
-@dataclass(frozen=True, slots=True)
-class Rerating:
-    """Which attempts, reserved in [from_s, to_s), and who says so, when and why."""
-
-    provider: str
-    provider_model: str
-    from_s: float
-    to_s: float
-    posted_at_s: float
-    actor: str
-    cause: str
-
-
-def rerate(database: Database, which: Rerating, price: Price) -> int:
+def rerate(database: Database, which: Rerating, price: UsagePrice) -> int:
     """How many entries were added. Doing it again adds none; a later price starts from what the one before came to."""
     ledger = SqlLedger(database)
     count = 0

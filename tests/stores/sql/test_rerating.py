@@ -7,10 +7,10 @@ import pytest
 
 from gateway.domain.ledger import EntryKind
 from gateway.domain.reply import Usage
-from gateway.ports import Span
+from gateway.ports import Rerating, Span, UsagePrice
 from gateway.stores.sql import rerating
 from gateway.stores.sql.opening import Kept
-from gateway.stores.sql.rerating import Price, Rerating, rerate
+from gateway.stores.sql.rerating import rerate
 from tests.postgres import postgres
 from tests.stores.sql.test_contract import entry, fresh, total
 
@@ -31,7 +31,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     opened.close()
 
 
-def at(nano_usd_per_token: int) -> Price:
+def at(nano_usd_per_token: int) -> UsagePrice:
     def price(usage: Usage) -> tuple[int, str]:
         return usage.total * nano_usd_per_token, f"p@{nano_usd_per_token}"
 
