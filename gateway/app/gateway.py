@@ -35,6 +35,7 @@ from gateway.stores.health import MemoryHealth
 from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
+from gateway.stores.runs import MemoryRuns
 from gateway.telemetry.recorder import Sink
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.names import Resolver, system_resolver
@@ -88,7 +89,7 @@ class Gateway:
             quota=MemoryQuota(clock),
             accounts=self.books.accounts,
             journal=self.books.journal,
-            runs=self.books.runs,
+            runs=MemoryRuns(),
             pins=MemoryPins(clock),
             recorder=self.told.recorder,
             dialects=DIALECTS,
@@ -114,7 +115,7 @@ class Gateway:
             await self._stack.enter_async_context(self.told)
             self.told.watch(self.door, self.health, self.upstream, lambda: self.server.server_state.tasks)
             admin = self._loaded.settings.admin
-            if admin is not None and not self._worker:
+            if admin is not None:
                 self.admin = self._admin_plane(admin, directory)
                 await self.admin.open()
             await self.server.open()
@@ -142,10 +143,19 @@ class Gateway:
         if url is None:
             return
         room = await asyncio.to_thread(import_module, "gateway.app.sharing")
-        shared = room.Shared(url.reveal(), self._clock, self.books.boot, ledger, self.doorkeeper.budgets)
+        shared = room.Shared(
+            url.reveal(),
+            self._clock,
+            self.books.boot,
+            health=self.health,
+            ledger=ledger,
+            budgets=self.doorkeeper.budgets,
+        )
         self._stack.push_async_callback(shared.close)
         await shared.begin()
         self.books.share(shared.bank, shared.finish)
+        desk = self._desk
+        desk.quota, desk.pins, desk.runs = shared.quota, shared.pins, shared.runs
 
     async def wait(self) -> None:
         """Serves until stopped, drains, and gives everything back."""
@@ -204,8 +214,9 @@ class Gateway:
         office = office_of(self._clock, self.books, self.doorkeeper, kept, running)
         app = admin_routes(metrics=self.told.prometheus, key=admin.key, find=self.doorkeeper.admins.find, office=office)
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)
+        port = admin.port + (self._worker or 0) if admin.port else 0
         return server_for(
-            app, host=admin.host, port=admin.port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
+            app, host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
 
     def _interrupt(self) -> None:
