@@ -94,23 +94,20 @@ class Street:
     async def serve_all(self) -> Process:
         """As `serve`; when it returns every worker serves, and an empty store is known to be one (R4)."""
         process = await self.serve()
-        for number in range(self.workers):
-            await self._ready(self.admin + number)
+        await self.ready()
         until_s = time.monotonic() + SETTLED_S
         while (seen := await self.ask(0, stream=False)) is None or seen.status == 503:
             assert time.monotonic() < until_s, seen
             await asyncio.sleep(0.1)
         return process
 
-    async def _ready(self, port: int) -> None:
+    async def ready(self) -> None:
+        """Every worker serves."""
         until_s = time.monotonic() + SETTLED_S
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            assert time.monotonic() < until_s, f"no worker on {port}"
-            await asyncio.sleep(0.02)
+        for port in range(self.admin, self.admin + self.workers):
+            while not await _listens(port):
+                assert time.monotonic() < until_s, f"no worker on {port}"
+                await asyncio.sleep(0.02)
 
     async def ask(self, number: int, *, stream: bool, max_tokens: int | None = 150) -> Seen | None:
         """None where the gateway died under it."""
@@ -209,10 +206,18 @@ class Street:
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.admin + worker}", headers=headers, trust_env=False)
 
 
-def lent_out(server: Server) -> list[list[int]]:
+async def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        return True
+    return False
+
+
+def lent_out(server: Server) -> list[tuple[int, int]]:
     """Of each counter in the store: spent, lent."""
     counters = [server.say("HMGET", key, "p", "l") for key in server.say("KEYS", "gw:*:c:*")]
-    return [[int(figure) for figure in counter] for counter in counters]
+    return [(int(spent), int(lent)) for spent, lent in counters]
 
 
 def _usages(seen: Seen) -> Iterator[dict[str, int]]:
