@@ -18,7 +18,7 @@ import msgspec
 from gateway.sim.server import Simulator
 from gateway.stores.sql.opening import Kept
 from tests.e2e.processes import METERWAY, Process
-from tests.redis import Server
+from tests.redis import Sentinels, Server
 from tests.rows.talk import Seen, request, talk
 
 KEY = "gw_caller_one_0123456789"
@@ -47,7 +47,7 @@ class Street:
     sim: Simulator
     budget_usd: float
     workers: int = 1
-    store: Server | None = None
+    store: Server | Sentinels | None = None
     usd_per_million: tuple[int, int] = (1, 2)
     tenant: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_ports(1))
@@ -214,8 +214,9 @@ async def _listens(port: int) -> bool:
     return False
 
 
-def lent_out(server: Server) -> list[tuple[int, int]]:
+def lent_out(store: Server | Sentinels) -> list[tuple[int, int]]:
     """Of each counter in the store: spent, lent."""
+    server = store.master if isinstance(store, Sentinels) else store
     counters = [server.say("HMGET", key, "p", "l") for key in server.say("KEYS", "gw:*:c:*")]
     return [(int(spent), int(lent)) for spent, lent in counters]
 
