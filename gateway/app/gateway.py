@@ -147,6 +147,7 @@ class Gateway:
             url.reveal(),
             self._clock,
             self.books.boot,
+            secret=self.doorkeeper.peppers.secret_for(b"answers"),
             health=self.health,
             ledger=ledger,
             budgets=self.doorkeeper.budgets,
@@ -156,6 +157,7 @@ class Gateway:
         self.books.share(shared.bank, shared.finish)
         desk = self._desk
         desk.quota, desk.pins, desk.runs = shared.quota, shared.pins, shared.runs
+        desk.replays.share(shared.answers, desk.begin)
 
     async def wait(self) -> None:
         """Serves until stopped, drains, and gives everything back."""

@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -109,14 +109,16 @@ class Street:
                 assert time.monotonic() < until_s, f"no worker on {port}"
                 await asyncio.sleep(0.02)
 
-    async def ask(self, number: int, *, stream: bool, max_tokens: int | None = 150) -> Seen | None:
+    async def ask(
+        self, number: int, *, stream: bool, max_tokens: int | None = 150, headers: Mapping[str, str] = {}
+    ) -> Seen | None:
         """None where the gateway died under it."""
         body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": f"question {number}"}]}
         if max_tokens is not None:
             body["max_tokens"] = max_tokens
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        message = request(msgspec.json.encode(body), {"authorization": f"Bearer {KEY}"})
+        message = request(msgspec.json.encode(body), {"authorization": f"Bearer {KEY}", **headers})
         started_s = time.monotonic()
         with contextlib.suppress(OSError, AssertionError, ValueError, IndexError, TimeoutError):
             seen = await talk(self.port, message)
@@ -153,8 +155,9 @@ class Street:
         return *usage, sum(entry.cost_nano_usd for entry in found)
 
     def seen(self) -> tuple[int, int, int]:
-        """The callers."""
-        usages = [usage for seen in self.answers if seen.status == 200 for usage in _usages(seen)]
+        """The callers, of calls that they began."""
+        begun = [seen for seen in self.answers if seen.status == 200 and "x-gateway-replay-of" not in seen.headers]
+        usages = [usage for seen in begun for usage in _usages(seen)]
         tokens = sum(u["prompt_tokens"] for u in usages), sum(u["completion_tokens"] for u in usages)
         return *tokens, self.cost(*tokens)
 
