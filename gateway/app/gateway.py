@@ -22,6 +22,7 @@ from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Admin, Loaded, Server
 from gateway.config.sims import bind_sims
 from gateway.domain.breaker import TripRule
+from gateway.domain.budget import Crossing
 from gateway.domain.catalog import Secret
 from gateway.domain.errors import InvalidKey
 from gateway.http.door import ENDPOINTS, Door
@@ -72,6 +73,7 @@ class Gateway:
         self._loaded = loaded
         self._read = read
         self.kept: Any = None
+        self._shared: Any = None
         self._sims = Sims(loaded.settings.sims)
         clock = SystemClock() if clock is None else clock
         self._clock = clock
@@ -113,6 +115,7 @@ class Gateway:
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
+            await self.told.tell(self._loaded.settings.webhooks, self._tells_first)
             self.told.watch(self.door, self.health, self.upstream, lambda: self.server.server_state.tasks)
             admin = self._loaded.settings.admin
             if admin is not None:
@@ -143,7 +146,7 @@ class Gateway:
         if url is None:
             return
         room = await asyncio.to_thread(import_module, "gateway.app.sharing")
-        shared = room.Shared(
+        shared = self._shared = room.Shared(
             url.reveal(),
             self._clock,
             self.books.boot,
@@ -180,7 +183,7 @@ class Gateway:
         except ConfigInvalid as error:
             _log.error("the configuration stays as it was; the file has problems:\n%s", error)
             return [str(problem) for problem in error.problems]
-        for name in ("listen", "admin", "server", "telemetry", "sims"):
+        for name in ("listen", "admin", "server", "telemetry", "webhooks", "sims"):
             if getattr(loaded.settings, name) != getattr(self._loaded.settings, name):
                 _log.warning("a change of %r takes effect at the next start", name)
         self._adopt(loaded)
@@ -220,6 +223,9 @@ class Gateway:
         return server_for(
             app, host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
+
+    async def _tells_first(self, crossing: Crossing) -> bool:
+        return self._shared is None or await self._shared.first(crossing)
 
     def _interrupt(self) -> None:
         self._desk.interrupted = True

@@ -277,6 +277,12 @@ class ServerSection(Section):
     header_bytes: Annotated[int, Field(ge=256, le=1024**2)] = 8 * 1024
 
 
+class WebhookSection(Section):
+    url: UrlRef
+    secret: SecretRef | None = None
+    allow_http: bool = False
+
+
 class ConfigFile(Section):
     listen: ListenSection = ListenSection()
     admin: AdminSection | None = None
@@ -288,6 +294,7 @@ class ConfigFile(Section):
     models: Annotated[dict[ModelName, ModelSection], Field(min_length=1)]
     tenants: list[TenantSection] = []
     prices: PricesSection = PricesSection()
+    webhooks: Annotated[list[WebhookSection], Field(max_length=10)] = []
     telemetry: TelemetrySection = TelemetrySection()
     server: ServerSection = ServerSection()
 

@@ -5,6 +5,7 @@ from datetime import date
 
 from gateway.config.problems import Problem
 from gateway.domain.catalog import Catalog, Price, Secret
+from gateway.domain.webhook import Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Settings:
     server: Server
     telemetry: Telemetry
     prices: Prices
+    webhooks: tuple[Webhook, ...] = ()
     sims: tuple[Sim, ...] = ()
 
 
