@@ -116,7 +116,7 @@ class Gateway:
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
             await self.told.tell(self._loaded.settings.webhooks, self._tells_first)
-            self.told.watch(self.door, self.health, self.upstream, lambda: self.server.server_state.tasks)
+            self.told.watch(self.door, self.health, self.upstream, self.server)
             admin = self._loaded.settings.admin
             if admin is not None:
                 self.admin = self._admin_plane(admin, directory)
@@ -266,7 +266,10 @@ def limits_of(server: Server) -> DoorLimits:
         keep_alive_s=server.keep_alive_s,
         grace_s=server.grace_s,
         connections=max(1, min(server.connections, (soft - RESERVED_FILES) // 2)),
+        connections_per_address=server.connections_per_address,
         headers_max=server.headers_max,
         headers_bytes=server.headers_bytes,
         header_bytes=server.header_bytes,
+        send_stall_s=server.send_stall_s,
+        heartbeat_s=server.heartbeat_s,
     )

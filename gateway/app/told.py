@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from importlib import import_module
 from importlib.metadata import version
 from types import TracebackType
@@ -14,6 +14,7 @@ from gateway.config.settings import Telemetry
 from gateway.domain.budget import Crossing
 from gateway.domain.webhook import Webhook
 from gateway.http.door import Door
+from gateway.http.server import DrainingServer
 from gateway.ports import Clock
 from gateway.stores.health import MemoryHealth
 from gateway.telemetry import names
@@ -98,9 +99,7 @@ class Told:
             crossing.window.id,
         )
 
-    def watch(
-        self, door: Door, health: MemoryHealth, upstream: HttpUpstream, requests: Callable[[], Collection[object]]
-    ) -> None:
+    def watch(self, door: Door, health: MemoryHealth, upstream: HttpUpstream, server: DrainingServer) -> None:
         """Names the sources of the pulled metrics."""
 
         def connections() -> dict[tuple[str, ...], int]:
@@ -115,6 +114,7 @@ class Told:
         watch_states(self._metrics, lambda: health.lines(door.catalog))
         source = self._metrics.source
         source(names.UPSTREAM_CONNECTIONS, connections)
-        source(names.IN_FLIGHT, lambda: {(): len(requests())})
+        source(names.IN_FLIGHT, lambda: {(): len(server.server_state.tasks)})
         source(names.LOG_DROPPED, lambda: {(): self._log.dropped if self._log else 0})
+        source(names.CONNECTIONS_REFUSED, lambda: {(reason,): count for reason, count in server.refused.items()})
         source(names.LOOP_BLOCKS, lambda: {(): self._watchdog.blocks})

@@ -31,9 +31,12 @@ class Server:
     keep_alive_s: float
     grace_s: float
     connections: int
+    connections_per_address: int
     headers_max: int
     headers_bytes: int
     header_bytes: int
+    send_stall_s: float
+    heartbeat_s: float
 
 
 @dataclass(frozen=True, slots=True)
