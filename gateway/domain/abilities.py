@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """`media` are the sources of Media.source; `origin` is whose signatures of thinking it can read.
-
-    `effort` is how it says how much to think: by a word (`level`) or by a number (`tokens`). `stops_max` None is no
-    limit. `interleaved`: text may stand between tool calls.
+    """`media` are the sources of Media.source, `names` those whose file name is told; `origin` is whose signatures of
+    thinking it can read. `effort` is how it says how much to think: by a word (`level`) or by a number (`tokens`).
+    `stops_max` None is no limit. `interleaved`: text may stand between tool calls.
     """
 
     origin: str
     media: frozenset[str]
+    names: frozenset[str] = frozenset()
+    details: bool = False
     media_results: bool = False
+    joined_results: bool = False
     failed_results: bool = False
     interleaved: bool = True
     refusals: bool = False
@@ -36,6 +38,8 @@ class Abilities:
 CHAT = Abilities(
     origin="openai",
     media=frozenset({"image/url", "image/data", "file/data", "file/id", "audio/data"}),
+    names=frozenset({"file/data"}),
+    details=True,
     interleaved=False,
     refusals=True,
     choices=True,
@@ -48,6 +52,8 @@ CHAT = Abilities(
 RESPONSES = Abilities(
     origin="openai",
     media=frozenset({"image/url", "image/data", "image/id", "file/data", "file/url", "file/id"}),
+    names=frozenset({"file/data"}),
+    details=True,
     media_results=True,
     refusals=True,
     stops_max=0,
@@ -57,6 +63,7 @@ RESPONSES = Abilities(
 ANTHROPIC = Abilities(
     origin="anthropic",
     media=frozenset({"image/url", "image/data", "image/id", "file/data", "file/url", "file/id"}),
+    names=frozenset({"file/data", "file/url", "file/id"}),
     media_results=True,
     failed_results=True,
     cache_marks=True,
@@ -69,6 +76,7 @@ ANTHROPIC = Abilities(
 GEMINI = Abilities(
     origin="gemini",
     media=frozenset({"image/url", "image/data", "file/data", "file/url", "audio/data"}),
+    joined_results=True,
     failed_results=True,
     choices=True,
     seed=True,

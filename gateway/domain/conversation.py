@@ -4,6 +4,9 @@ from enum import Enum
 
 from gateway.domain.value import value
 
+FILE_NAME = "file"
+"""What a file without a name is called where it needs one."""
+
 
 class Role(Enum):
     USER = "user"

@@ -27,6 +27,9 @@ EFFORT_TOKENS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384
 EFFORT_TOKENS_MIN = 1_024
 """Less than that is no thinking at Anthropic."""
 
+FORMAT_NAME = "answer"
+"""What a schema without a name is called where it needs one."""
+
 _T = TypeVar("_T")
 
 _RANK: dict[type, int] = {Thinking: 0, Text: 1, Refusal: 2, Media: 3, ToolCall: 4, ToolResult: 5}
@@ -109,13 +112,21 @@ class _Fitting:
     def media(self, media: Media) -> Media | None:
         if media.source not in self.able.media:
             return self.lose(media.source.replace("/", " by "), media, None)
-        return replace(media, cache=self.cache(media.cache))
+        named = media.source in self.able.names
+        return replace(
+            media,
+            name=media.name if named else self.lose("file name", media.name, "", hint=True),
+            detail=media.detail if self.able.details else self.lose("detail", media.detail, "", hint=True),
+            cache=self.cache(media.cache),
+        )
 
     def result(self, result: ToolResult) -> ToolResult:
         parts = [fitted for part in result.parts if (fitted := self.part(part, Role.USER)) is not None]
         kept = tuple(
             part for part in parts if isinstance(part, Text) or (isinstance(part, Media) and self._media_result())
         )
+        if self.able.joined_results and len(kept) > 1:
+            kept = (Text("".join(part.text for part in kept if isinstance(part, Text))),)
         failed = result.failed if self.able.failed_results else self.lose("is_error", result.failed, False, hint=True)
         return replace(result, parts=kept, failed=failed, cache=self.cache(result.cache))
 
@@ -159,7 +170,7 @@ class _Fitting:
         if not given.schema and not self.able.any_json:
             return self.lose("format", given, None)
         if self.able.named_schema:
-            return given
+            return replace(given, name=given.name or FORMAT_NAME) if given.schema else OutputFormat()
         self.lose("format description", given.description, "", hint=True)
         return OutputFormat(given.schema)
 

@@ -80,12 +80,15 @@ class _Growing:
             self._turn_to(Refusal)
             self._pieces.append(event.text)
         elif isinstance(event, ThinkingSealed):
+            if event.hidden:
+                self._close()
             self._turn_to(Thinking)
             self._parts.append(Thinking("".join(self._pieces), event.signature, event.origin, event.hidden))
             self._kind, self._pieces = None, []
-        else:
-            self._turn_to(Text)
+        elif self._kind is Text:
             self._cited.append(event.citation)
+        else:
+            self._cite_before(event.citation)
 
     def act(self, event: CallStarted | CallFragment | Finished) -> None:
         if isinstance(event, CallStarted):
@@ -100,6 +103,13 @@ class _Growing:
     def whole(self) -> Choice:
         self._close()
         return Choice(tuple(self._parts), self._finish, self._stopped_by)
+
+    def _cite_before(self, citation: Citation) -> None:
+        for place in range(len(self._parts) - 1, -1, -1):
+            part = self._parts[place]
+            if isinstance(part, Text):
+                self._parts[place] = Text(part.text, "", (*part.citations, citation))
+                return
 
     def _turn_to(self, kind: type[AnswerPart]) -> None:
         if self._kind is not kind:

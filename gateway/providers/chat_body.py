@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Raw
 
 from gateway.domain.conversation import (
+    FILE_NAME,
     Conversation,
     Effort,
     Media,
@@ -113,7 +114,7 @@ def _part(part: Part) -> Json:
     if part.file_id:
         return {"type": "file", "file": {"file_id": part.file_id}}
     data = f"data:{part.media_type or 'application/pdf'};base64,{part.data}"
-    return {"type": "file", "file": {"filename": part.name or "file", "file_data": data}}
+    return {"type": "file", "file": {"filename": part.name or FILE_NAME, "file_data": data}}
 
 
 def _call(call: ToolCall) -> Json:
@@ -149,7 +150,7 @@ def _format(form: OutputFormat | None) -> Json | None:
         return None
     if not form.schema:
         return {"type": "json_object"}
-    schema: Json = {"name": form.name or "answer", "schema": Raw(form.schema)}
+    schema: Json = {"name": form.name, "schema": Raw(form.schema)}
     if form.description:
         schema["description"] = form.description
     if form.strict is not None:

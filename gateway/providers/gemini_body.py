@@ -19,7 +19,7 @@ from gateway.domain.conversation import (
     ToolMode,
     ToolResult,
 )
-from gateway.providers.messages_body import object_of
+from gateway.formats.json_object import object_of
 
 Json = dict[str, Any]
 _MODES = {ToolMode.AUTO: "AUTO", ToolMode.NONE: "NONE", ToolMode.REQUIRED: "ANY", ToolMode.NAMED: "ANY"}
@@ -83,7 +83,7 @@ def _part(part: Part) -> Json:
     if isinstance(part, Text):
         return {"text": part.text}
     if isinstance(part, ToolCall):
-        return {"functionCall": {"id": part.id, "name": part.name, "args": object_of(part.arguments)}}
+        return {"functionCall": {"id": part.id, "name": part.name, "args": Raw(object_of(part.arguments))}}
     if isinstance(part, ToolResult):
         said = "".join(one.text for one in part.parts if isinstance(one, Text))
         response = {"error" if part.failed else "output": said}

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from gateway.domain.conversation import (
@@ -21,11 +20,11 @@ from gateway.domain.conversation import (
     ToolResult,
 )
 from gateway.domain.fitting import EFFORT_TOKENS_MIN
+from gateway.formats.json_object import object_of
 
 Json = dict[str, Any]
 _MODES = {ToolMode.AUTO: "auto", ToolMode.NONE: "none", ToolMode.REQUIRED: "any", ToolMode.NAMED: "tool"}
 _NOT_AN_ID = re.compile(r"[^a-zA-Z0-9_-]")
-_decode = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
 def members_of(given: Conversation, output_tokens: int) -> Json:
@@ -65,7 +64,12 @@ def _block(part: Part) -> Json:
     if isinstance(part, Media):
         return _marked(_media(part), part.cache)
     if isinstance(part, ToolCall):
-        block: Json = {"type": "tool_use", "id": _id(part.id), "name": part.name, "input": object_of(part.arguments)}
+        block: Json = {
+            "type": "tool_use",
+            "id": _id(part.id),
+            "name": part.name,
+            "input": Raw(object_of(part.arguments)),
+        }
         return _marked(block, part.cache)
     if isinstance(part, ToolResult):
         block = {
@@ -89,16 +93,6 @@ def _thought(thought: Thinking) -> Json:
 
 def _id(call_id: str) -> str:
     return _NOT_AN_ID.sub("_", call_id)
-
-
-def object_of(arguments: str) -> Raw:
-    """What a model wrote as arguments, as an object also where it is none."""
-    text = arguments.encode()
-    try:
-        _decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return Raw(msgspec.json.encode({"invalid_json": arguments}))
-    return Raw(text)
 
 
 def _media(media: Media) -> Json:

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import Raw
 
 from gateway.domain.conversation import (
+    FILE_NAME,
     Conversation,
     Effort,
     Media,
@@ -98,7 +99,7 @@ def _part(part: Part, form: str) -> Json:
     if part.url:
         return {"type": "input_file", "file_url": part.url}
     data = f"data:{part.media_type or 'application/pdf'};base64,{part.data}"
-    return {"type": "input_file", "filename": part.name or "file", "file_data": data}
+    return {"type": "input_file", "filename": part.name or FILE_NAME, "file_data": data}
 
 
 def _tool(tool: Tool) -> Json:
@@ -121,7 +122,7 @@ def _format(form: OutputFormat | None) -> Json | None:
         return None
     if not form.schema:
         return {"format": {"type": "json_object"}}
-    schema: Json = {"type": "json_schema", "name": form.name or "answer", "schema": Raw(form.schema)}
+    schema: Json = {"type": "json_schema", "name": form.name, "schema": Raw(form.schema)}
     if form.description:
         schema["description"] = form.description
     if form.strict is not None:

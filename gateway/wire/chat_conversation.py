@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gateway.domain.conversation import (
+    FILE_NAME,
     Conversation,
     Effort,
     Loss,
@@ -137,11 +138,16 @@ def thinking_of(fields: Fields) -> list[Thinking]:
     plain = fields.text("reasoning_content") or fields.text("reasoning")
     fields.ignore("reasoning", "reasoning_content")
     found: list[Thinking] = []
+    text = ""
     for detail in fields.each("reasoning_details"):
-        kind, seal = detail.text("type"), detail.text("signature") or detail.text("data")
-        signature, origin = opened(seal, "")
-        found.append(Thinking(detail.text("text"), signature, origin, kind == "reasoning.encrypted"))
-    return found or ([Thinking(plain)] if plain else [])
+        text += detail.text("text")
+        seal = detail.text("signature") or detail.text("data")
+        if seal:
+            found.append(Thinking(text, *opened(seal, "")[:2], detail.text("type") == "reasoning.encrypted"))
+            text = ""
+    if not found and not text:
+        text = plain
+    return [*found, Thinking(text)] if text else found
 
 
 def _content(fields: Fields) -> list[Part]:
@@ -185,6 +191,7 @@ def _media(kind: str, inner: Fields, cache: str) -> Media:
         form = inner.text("format") or "wav"
         return Media("audio", AUDIO_TYPES.get(form, f"audio/{form}"), inner.must("data"), cache=cache)
     file_id, name = inner.text("file_id"), inner.text("filename")
+    name = "" if name == FILE_NAME else name
     media_type, data, url = split_data_url(inner.text("file_data"))
     return Media("file", media_type, data or url, "", file_id, name, cache=cache)
 
@@ -199,7 +206,7 @@ def _tool(fields: Fields) -> Tool | None:
         function.must("name"),
         function.text("description"),
         function.json("parameters") or b'{"type":"object","properties":{}}',
-        function.flag("strict"),
+        function.flag("strict") or None,
         cache,
     )
     function.unread()
@@ -212,7 +219,7 @@ def _tool_choice(fields: Fields) -> ToolChoice | None:
     if given is None:
         return None
     if isinstance(given, str) and given in _MODES:
-        return ToolChoice(_MODES[given])
+        return None if given == "auto" else ToolChoice(_MODES[given])
     if isinstance(given, dict) and isinstance(function := given.get("function"), dict):
         return ToolChoice(ToolMode.NAMED, str(function.get("name")))
     raise fields.wrong("tool_choice", "'auto', 'none', 'required' or a function")

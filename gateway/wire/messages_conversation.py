@@ -88,11 +88,9 @@ class _Reader:
         elif kind == "tool_result":
             part = self._result(fields, cache)
         elif kind == "thinking":
-            signature, origin = opened(fields.text("signature"), "anthropic")
-            part = Thinking(fields.text("thinking"), signature, origin)
+            part = Thinking(fields.text("thinking"), *opened(fields.text("signature"), "anthropic"))
         elif kind == "redacted_thinking":
-            signature, origin = opened(fields.text("data"), "anthropic")
-            part = Thinking("", signature, origin, hidden=True)
+            part = Thinking("", *opened(fields.text("data"), "anthropic")[:2], hidden=True)
         elif kind in ("image", "document"):
             return _media(fields, kind, cache)
         else:
@@ -164,7 +162,7 @@ def _tool(fields: Fields) -> Tool | None:
         fields.must("name"),
         fields.text("description"),
         fields.json("input_schema") or b'{"type":"object","properties":{}}',
-        fields.flag("strict"),
+        fields.flag("strict") or None,
         cache,
     )
     fields.unread(frozenset({"eager_input_streaming", "defer_loading", "input_examples", "allowed_callers"}))
@@ -178,7 +176,7 @@ def _tool_choice(fields: Fields | None) -> tuple[ToolChoice | None, bool | None]
     mode = _MODES.get(kind)
     if mode is None:
         raise InvalidRequest(f"{fields.at('type')!r} is {kind!r}; send one of {', '.join(_MODES)}", param="tool_choice")
-    choice = ToolChoice(mode, fields.text("name"))
+    choice = None if mode is ToolMode.AUTO else ToolChoice(mode, fields.text("name"))
     alone = fields.flag("disable_parallel_tool_use")
     fields.unread()
     return choice, None if alone is None else not alone

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from gateway.domain.conversation import (
+    FILE_NAME,
     Conversation,
     Effort,
     Loss,
@@ -65,6 +66,8 @@ def conversation_of(members: dict[str, bytes]) -> Conversation:
         text.unread(frozenset({"verbosity"}))
     if members.get("truncation") == b'"disabled"':
         fields.ignore("truncation")
+    if members.get("store") == b"false":
+        fields.ignore("store")
     if members.get("background") == b"false":
         fields.ignore("background")
     if members.get("top_logprobs") == b"0":
@@ -127,9 +130,8 @@ class _Reader:
 def _thinking(item: Fields) -> Thinking:
     said = item.each("content") + item.each("summary")
     text = "".join(part.text("text") for part in said)
-    signature, origin = opened(item.text("encrypted_content"), "openai")
     item.ignore("id", "status")
-    return Thinking(text, signature, origin)
+    return Thinking(text, *opened(item.text("encrypted_content"), "openai"))
 
 
 def _content(fields: Fields) -> list[Part]:
@@ -155,7 +157,9 @@ def _part(fields: Fields) -> Part | None:
     elif kind == "input_file":
         media_type, data, url = split_data_url(fields.text("file_data"))
         url = fields.text("file_url")
-        part = Media("file", media_type, data, url, fields.text("file_id"), fields.text("filename"))
+        name = fields.text("filename")
+        name = "" if name == FILE_NAME else name
+        part = Media("file", media_type, data, url, fields.text("file_id"), name)
     else:
         fields.lost()
         return None
@@ -168,7 +172,7 @@ def _tool(fields: Fields) -> Tool | None:
         fields.lost()
         return None
     schema = fields.json("parameters") or b'{"type":"object","properties":{}}'
-    tool = Tool(fields.must("name"), fields.text("description"), schema, fields.flag("strict"))
+    tool = Tool(fields.must("name"), fields.text("description"), schema, fields.flag("strict") or None)
     fields.unread()
     return tool
 
@@ -178,7 +182,7 @@ def _tool_choice(fields: Fields) -> ToolChoice | None:
     if given is None:
         return None
     if isinstance(given, str) and given in _MODES:
-        return ToolChoice(_MODES[given])
+        return None if given == "auto" else ToolChoice(_MODES[given])
     if isinstance(given, dict) and given.get("type") == "function":
         return ToolChoice(ToolMode.NAMED, str(given.get("name")))
     raise fields.wrong("tool_choice", "'auto', 'none', 'required' or a function")
