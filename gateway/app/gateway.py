@@ -37,6 +37,7 @@ from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
 from gateway.stores.runs import MemoryRuns
+from gateway.telemetry.memory import resident_bytes, shed_at
 from gateway.telemetry.recorder import Sink
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.names import Resolver, system_resolver
@@ -49,6 +50,7 @@ ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
 MEMORY = "memory"
 RESERVED_FILES = 128
 ADMIN_CONNECTIONS = 32
+MEMORY_LOOK_S = 0.25
 
 
 class Gateway:
@@ -115,6 +117,7 @@ class Gateway:
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
+            self._stack.callback(asyncio.create_task(self._mind_memory()).cancel)
             await self.told.tell(self._loaded.settings.webhooks, self._tells_first)
             self.told.watch(self.door, self.health, self.upstream, self.server)
             admin = self._loaded.settings.admin
@@ -223,6 +226,11 @@ class Gateway:
         return server_for(
             app, host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
+
+    async def _mind_memory(self) -> None:
+        while (mark := self._loaded.settings.server.memory_bytes) is not None:
+            self.door.shed = shed_at(resident_bytes(), mark)
+            await asyncio.sleep(MEMORY_LOOK_S)
 
     async def _tells_first(self, crossing: Crossing) -> bool:
         return self._shared is None or await self._shared.first(crossing)

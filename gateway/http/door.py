@@ -15,9 +15,10 @@ from gateway.domain.errors import (
     InvalidRequest,
     KeyReused,
     MethodNotAllowed,
+    Overloaded,
 )
 from gateway.domain.money import usd_text
-from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation
+from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation, Priority
 from gateway.http import heads, once
 from gateway.http.cycle import DoorCycle, watch
 from gateway.http.guard import StreamGuard
@@ -71,6 +72,7 @@ class Door:
         self.catalog = catalog
         self.limits = limits
         self.draining = False
+        self.shed: frozenset[Priority] = frozenset()
         self._other = other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,6 +152,8 @@ class Visit:
             self._check_method()
             key = self._key()
             caller = self._caller(key)
+            if caller.priority in self._door.shed:
+                raise Overloaded("the gateway's memory is nearly full; retry shortly", retry_after_s=1.0)
             request = await self._parse(await self._body())
         except GatewayError as error:
             self._record_refusal(key, error)
