@@ -19,9 +19,10 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """History, recalled memories and documents are at hand."""
+    """History, recalled memories and documents are at hand. `input`: what a hook made of the user's."""
 
     history: tuple[Message, ...] = ()
+    input: str | None = None
     failure: Failure | None = None
 
 

@@ -1,5 +1,7 @@
 """The agent loop as a machine: a state and what happened in, the next state and what to do out."""
 
+from dataclasses import replace
+
 from agent_runtime.domain import fit, shown
 from agent_runtime.domain import round as tool_round
 from agent_runtime.domain.approval import Approval
@@ -79,10 +81,11 @@ def _of_the_run(move: Move, event: Begun | Prepared | UserSaid | TimeUp | Cancel
             if move.state.ref.depth == 0:
                 move.show(shown.run_started(move.state.ref))
             move.do(Prepare(text))
-        case Prepared(_, Failure() as failure):
+        case Prepared(failure=Failure() as failure):
             move.end("failed", failure=failure)
-        case Prepared(history, _):
-            move.set(history=history)
+        case Prepared(history, text):
+            first = move.state.messages[0]
+            move.set(history=history, messages=(first if text is None else replace(first, text=text),))
             _think(move)
         case UserSaid(text):
             move.set(inbox=(*move.state.inbox, text)[:INBOX_MAX])

@@ -140,6 +140,7 @@ def _start(move: Move, place: int, facts: ToolFacts | None) -> None:
         root_run_id=state.ref.root_run_id,
         parent_run_id=state.ref.run_id,
         depth=state.ref.depth + 1,
+        stream=state.ref.stream,
     )
     move.show(shown.step("STEP_STARTED", facts.agent))
     query = str(json.loads(one.arguments)["query"])

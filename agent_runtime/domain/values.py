@@ -86,6 +86,8 @@ class RunRef:
     parent_run_id: str | None = None
     conversation_id: str | None = None
     depth: int = 0
+    stream: bool = False
+    retry_of: str | None = None
 
     @property
     def thread_id(self) -> str:
