@@ -48,6 +48,9 @@ class Desk:
             if ref.conversation_id is not None:
                 turn = Turn(ref.run_id, "running", (Message("user", text),))
                 await self.services.conversations.keep(ref.principal, ref.conversation_id, turn)
+            limit = self.spec.limits.nano_usd_max
+            if limit is not None and ref.depth == 0 and self.services.treasurer is not None:
+                await self.services.treasurer.open(ref, limit)
             history = await background(self.spec, self.services, ref, text)
         except Exception as error:  # noqa: BLE001 - it becomes the run's failure
             return Prepared(failure=failure_of(error))
@@ -188,6 +191,8 @@ class Desk:
             await services.conversations.keep(ref.principal, ref.conversation_id, turn)
             await services.conversations.release(ref.principal, ref.conversation_id, ref.run_id)
         await services.runs.end(outcome)
+        if services.treasurer is not None and ref.depth == 0 and self.spec.limits.nano_usd_max is not None:
+            await services.treasurer.close_run(ref)
         await self._after(outcome)
         services.recorder.run_ended(outcome, max(0.0, services.clock.now_s() - started_s))
 

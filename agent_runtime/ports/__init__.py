@@ -196,9 +196,14 @@ class Retriever(Protocol):
 
 
 class Treasurer(Protocol):
-    """Raises the budget of a run where it is kept; says by how much."""
+    """Keeps the budgets of trees of runs where they hold against every process."""
 
-    async def top_up(self, ref: RunRef) -> tuple[int, int]: ...
+    async def open(self, ref: RunRef, nano_usd: int) -> None: ...
+    async def top_up(self, ref: RunRef) -> tuple[int, int]:
+        """By how many tokens and nano-dollars it was raised."""
+        ...
+
+    async def close_run(self, ref: RunRef) -> None: ...
 
 
 class Recorder(Protocol):

@@ -11,6 +11,7 @@ from agent_runtime.stores.clock import SystemClock
 from agent_runtime.stores.memory import MemoryConversations, MemoryEvents, MemoryRuns
 from agent_runtime.stores.redis import RedisConversations, RedisEvents, RedisRuns, connect
 from agent_runtime.stores.sqlite import SqliteConversations, SqliteEvents, SqliteFile, SqliteRuns
+from tests.agent_runtime.lab import Lab, running
 from tests.e2e.processes import lab
 from tests.redis import Server
 
@@ -19,6 +20,12 @@ from tests.redis import Server
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with lab(tmp_path_factory.mktemp("lab")) as environ:
         yield environ
+
+
+@pytest.fixture(scope="session")
+def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with running(tmp_path_factory.mktemp("own-lab")) as own:
+        yield own
 
 
 @pytest.fixture(scope="session")
