@@ -14,7 +14,6 @@ from gateway.stores.accounts import CreditAccounts
 from gateway.stores.bank import OwnBank
 from gateway.stores.bookkeeper import Bookkeeper
 from gateway.stores.journal import FileJournal, NoJournal
-from gateway.stores.runs import MemoryRuns
 
 FOLLOW_S = 0.1
 TEND_S = 0.25
@@ -36,7 +35,6 @@ class Books:
         self._own: OwnBank | None = OwnBank(clock)
         self.accounts = CreditAccounts(clock, self._own, told, self.boot)
         self._finish: Callable[[str], Awaitable[None]] | None = None
-        self.runs = MemoryRuns()
         self.journal: Journal = NoJournal()
         self._ledger: Ledger | None = None
         self._file: FileJournal | None = None

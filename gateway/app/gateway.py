@@ -22,6 +22,7 @@ from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Admin, Loaded, Server
 from gateway.config.sims import bind_sims
 from gateway.domain.breaker import TripRule
+from gateway.domain.budget import Crossing
 from gateway.domain.catalog import Secret
 from gateway.domain.errors import InvalidKey
 from gateway.http.door import ENDPOINTS, Door
@@ -35,6 +36,7 @@ from gateway.stores.health import MemoryHealth
 from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
+from gateway.stores.runs import MemoryRuns
 from gateway.telemetry.recorder import Sink
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.names import Resolver, system_resolver
@@ -71,6 +73,7 @@ class Gateway:
         self._loaded = loaded
         self._read = read
         self.kept: Any = None
+        self._shared: Any = None
         self._sims = Sims(loaded.settings.sims)
         clock = SystemClock() if clock is None else clock
         self._clock = clock
@@ -88,7 +91,7 @@ class Gateway:
             quota=MemoryQuota(clock),
             accounts=self.books.accounts,
             journal=self.books.journal,
-            runs=self.books.runs,
+            runs=MemoryRuns(),
             pins=MemoryPins(clock),
             recorder=self.told.recorder,
             dialects=DIALECTS,
@@ -112,9 +115,10 @@ class Gateway:
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
-            self.told.watch(self.door, self.health, self.upstream, lambda: self.server.server_state.tasks)
+            await self.told.tell(self._loaded.settings.webhooks, self._tells_first)
+            self.told.watch(self.door, self.health, self.upstream, self.server)
             admin = self._loaded.settings.admin
-            if admin is not None and not self._worker:
+            if admin is not None:
                 self.admin = self._admin_plane(admin, directory)
                 await self.admin.open()
             await self.server.open()
@@ -142,10 +146,21 @@ class Gateway:
         if url is None:
             return
         room = await asyncio.to_thread(import_module, "gateway.app.sharing")
-        shared = room.Shared(url.reveal(), self._clock, self.books.boot, ledger, self.doorkeeper.budgets)
+        shared = self._shared = room.Shared(
+            url.reveal(),
+            self._clock,
+            self.books.boot,
+            secret=self.doorkeeper.peppers.secret_for(b"answers"),
+            health=self.health,
+            ledger=ledger,
+            budgets=self.doorkeeper.budgets,
+        )
         self._stack.push_async_callback(shared.close)
         await shared.begin()
         self.books.share(shared.bank, shared.finish)
+        desk = self._desk
+        desk.quota, desk.pins, desk.runs = shared.quota, shared.pins, shared.runs
+        desk.replays.share(shared.answers, desk.begin)
 
     async def wait(self) -> None:
         """Serves until stopped, drains, and gives everything back."""
@@ -168,7 +183,7 @@ class Gateway:
         except ConfigInvalid as error:
             _log.error("the configuration stays as it was; the file has problems:\n%s", error)
             return [str(problem) for problem in error.problems]
-        for name in ("listen", "admin", "server", "telemetry", "sims"):
+        for name in ("listen", "admin", "server", "telemetry", "webhooks", "sims"):
             if getattr(loaded.settings, name) != getattr(self._loaded.settings, name):
                 _log.warning("a change of %r takes effect at the next start", name)
         self._adopt(loaded)
@@ -204,9 +219,13 @@ class Gateway:
         office = office_of(self._clock, self.books, self.doorkeeper, kept, running)
         app = admin_routes(metrics=self.told.prometheus, key=admin.key, find=self.doorkeeper.admins.find, office=office)
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)
+        port = admin.port + (self._worker or 0) if admin.port else 0
         return server_for(
-            app, host=admin.host, port=admin.port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
+            app, host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
+
+    async def _tells_first(self, crossing: Crossing) -> bool:
+        return self._shared is None or await self._shared.first(crossing)
 
     def _interrupt(self) -> None:
         self._desk.interrupted = True
@@ -247,7 +266,10 @@ def limits_of(server: Server) -> DoorLimits:
         keep_alive_s=server.keep_alive_s,
         grace_s=server.grace_s,
         connections=max(1, min(server.connections, (soft - RESERVED_FILES) // 2)),
+        connections_per_address=server.connections_per_address,
         headers_max=server.headers_max,
         headers_bytes=server.headers_bytes,
         header_bytes=server.header_bytes,
+        send_stall_s=server.send_stall_s,
+        heartbeat_s=server.heartbeat_s,
     )

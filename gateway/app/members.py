@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from gateway.domain.budget import Budget, Mode
+from gateway.domain.budget import Budget, Mode, StoreAway
 from gateway.domain.catalog import CallerKey, Limits, Pace, Tenant
 from gateway.domain.tenancy import BudgetRow, Directory, KeyRow, LimitRow, TenantRow
 from gateway.stores.keys import Peppers
@@ -73,10 +73,12 @@ def _tenant(row: TenantRow, limits: list[LimitRow], budgets: list[Budget]) -> Te
     paces: list[Pace] = []
     for limit in limits:
         speeds = Limits(limit.requests_per_minute, limit.tokens_per_minute, limit.concurrent)
-        if own is None and limit.per == "tenant" and limit.mode is Mode.ENFORCE:
+        plain = limit.mode is Mode.ENFORCE and limit.store_away is StoreAway.LOCAL
+        if own is None and limit.per == "tenant" and plain:
             own = speeds
         else:
-            paces.append(Pace(limit.id, speeds, limit.per, limit.of, limit.mode is Mode.SHADOW))
+            shadow = limit.mode is Mode.SHADOW
+            paces.append(Pace(limit.id, speeds, limit.per, limit.of, shadow, limit.store_away))
     tenant = Tenant(row.id, own or Limits(), frozenset(row.models), tuple(budgets), tuple(paces))
     return replace(tenant, blocked=True) if row.blocked else tenant
 

@@ -1,4 +1,4 @@
-"""What this process shares with others through Redis: the bank of budgets, its heartbeat, and the end of the dead."""
+"""What this process shares with others through Redis: budgets, rates, health, pins, runs, and the end of the dead."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,20 @@ from gateway.domain.budget import Budget, Crossing, Unit
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.ports import Bank, BankAway, Clock, Ledger, Standing
+from gateway.stores.health import MemoryHealth
+from gateway.stores.pins import MemoryPins
+from gateway.stores.redis.answers import SharedAnswers
 from gateway.stores.redis.bank import Expired, RedisBank
 from gateway.stores.redis.link import Link
+from gateway.stores.redis.pins import SharedPins
+from gateway.stores.redis.quota import LeasedQuota
 from gateway.stores.redis.rebuild import Rebuilt
+from gateway.stores.redis.runs import SharedRuns
+from gateway.stores.redis.shared_health import HealthMirror
+from gateway.stores.runs import MemoryRuns
 
 SWEEP_S = 1.0
+TEND_S = 0.1
 
 _log = logging.getLogger("meterway")
 
@@ -21,16 +30,34 @@ Budgets = Callable[[], Iterable[Budget]]
 
 
 class Shared:
-    """`budgets` are those in force. The ledger is asked in threads, and only when Redis has lost what it knew."""
+    """`secret` is the same in all processes, `budgets` are those in force.
 
-    def __init__(self, url: str, clock: Clock, boot: str, ledger: Ledger, budgets: Budgets) -> None:
+    The ledger is asked in threads, and only when Redis has lost what it knew.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        boot: str,
+        *,
+        secret: bytes,
+        health: MemoryHealth,
+        ledger: Ledger,
+        budgets: Budgets,
+    ) -> None:
         self._clock = clock
         self._boot = boot
         self._ledger = ledger
         self._budgets = budgets
         self._link = Link(url, clock)
         self._bank = RedisBank(self._link, boot, self._rebuilt)
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.quota = LeasedQuota(clock, self._link, boot, processes=lambda: self._bank.alive)
+        self.pins = SharedPins(self._link, MemoryPins(clock))
+        self.answers = SharedAnswers(self._link, secret)
+        self.runs = SharedRuns(self._link, MemoryRuns())
+        self._mirror = HealthMirror(clock, self._link, health, boot)
 
     @property
     def bank(self) -> Bank:
@@ -41,12 +68,15 @@ class Shared:
         with contextlib.suppress(BankAway):
             if (warning := await self._link.eviction()) is not None:
                 raise OSError(warning)
-        self._task = asyncio.create_task(self._sweep_on())
+        works = (self._sweep_on(), self._tend_on(), self._mirror.run())
+        self._tasks = [asyncio.create_task(work) for work in works]
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(BankAway):
+            await self.quota.tend()
         await self._bank.close()
         await self._link.close()
 
@@ -93,6 +123,13 @@ class Shared:
                     by_worker.setdefault(worker, {})[counter] = amount
                     ends_s[counter] = window.ends_s
         return Rebuilt(spent, by_worker, ends_s)
+
+    async def _tend_on(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_S)
+            for tend in (self.quota.tend, self.pins.tend):
+                with contextlib.suppress(BankAway):
+                    await tend()
 
     async def _sweep_on(self) -> None:
         while True:

@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable
+from importlib import import_module
 from importlib.metadata import version
 from types import TracebackType
+from typing import Any
 
 from gateway.config.settings import Telemetry
 from gateway.domain.budget import Crossing
+from gateway.domain.webhook import Webhook
 from gateway.http.door import Door
+from gateway.http.server import DrainingServer
 from gateway.ports import Clock
 from gateway.stores.health import MemoryHealth
 from gateway.telemetry import names
@@ -43,6 +47,8 @@ class Told:
         self._exporter: Exporter | None = None
         self._sampling: asyncio.Task[None] | None = None
         self._watchdog = Watchdog()
+        self._webhooks: Any = None
+        self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "Told":
         settings = self._telemetry
@@ -59,6 +65,7 @@ class Told:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._stack.aclose()
         self._watchdog.stop()
         if self._sampling is not None:
             self._sampling.cancel()
@@ -72,8 +79,16 @@ class Told:
     async def prometheus(self) -> bytes:
         return b"" if self._exporter is None else await self._exporter.prometheus()
 
+    async def tell(self, webhooks: tuple[Webhook, ...], first: Callable[[Crossing], Awaitable[bool]]) -> None:
+        """From now on of thresholds too; `first` says whether it is this process that tells of one."""
+        if webhooks:
+            room = await asyncio.to_thread(import_module, "gateway.telemetry.webhooks")
+            self._webhooks = await self._stack.enter_async_context(room.Webhooks(self._clock, webhooks, first))
+
     def crossed(self, crossing: Crossing) -> None:
         """A budget went over one of its thresholds."""
+        if self._webhooks is not None:
+            self._webhooks.crossed(crossing)
         budget = crossing.budget
         _log.warning(
             "budget %s of tenant %s (%s) is at %d %% for %s",
@@ -84,9 +99,7 @@ class Told:
             crossing.window.id,
         )
 
-    def watch(
-        self, door: Door, health: MemoryHealth, upstream: HttpUpstream, requests: Callable[[], Collection[object]]
-    ) -> None:
+    def watch(self, door: Door, health: MemoryHealth, upstream: HttpUpstream, server: DrainingServer) -> None:
         """Names the sources of the pulled metrics."""
 
         def connections() -> dict[tuple[str, ...], int]:
@@ -101,6 +114,7 @@ class Told:
         watch_states(self._metrics, lambda: health.lines(door.catalog))
         source = self._metrics.source
         source(names.UPSTREAM_CONNECTIONS, connections)
-        source(names.IN_FLIGHT, lambda: {(): len(requests())})
+        source(names.IN_FLIGHT, lambda: {(): len(server.server_state.tasks)})
         source(names.LOG_DROPPED, lambda: {(): self._log.dropped if self._log else 0})
+        source(names.CONNECTIONS_REFUSED, lambda: {(reason,): count for reason, count in server.refused.items()})
         source(names.LOOP_BLOCKS, lambda: {(): self._watchdog.blocks})

@@ -13,7 +13,7 @@ RESTART_MAX_S = 5.0
 STEADY_S = 10.0
 
 WORKER = "METERWAY_WORKER"
-"""The number of a worker in its environment; the admin listener is that of worker 0."""
+"""The number of a worker in its environment; its admin listener, with its metrics, is that many ports further on."""
 
 _log = logging.getLogger("meterway")
 

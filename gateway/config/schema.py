@@ -272,9 +272,18 @@ class ServerSection(Section):
     keep_alive_s: Seconds = 75.0
     grace_s: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
     connections: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     headers_max: Annotated[int, Field(ge=8, le=1000)] = 64
     headers_bytes: Annotated[int, Field(ge=1024, le=1024**2)] = 32 * 1024
     header_bytes: Annotated[int, Field(ge=256, le=1024**2)] = 8 * 1024
+    send_stall_s: Seconds = 30.0
+    heartbeat_s: Seconds = 15.0
+
+
+class WebhookSection(Section):
+    url: UrlRef
+    secret: SecretRef | None = None
+    allow_http: bool = False
 
 
 class ConfigFile(Section):
@@ -288,6 +297,7 @@ class ConfigFile(Section):
     models: Annotated[dict[ModelName, ModelSection], Field(min_length=1)]
     tenants: list[TenantSection] = []
     prices: PricesSection = PricesSection()
+    webhooks: Annotated[list[WebhookSection], Field(max_length=10)] = []
     telemetry: TelemetrySection = TelemetrySection()
     server: ServerSection = ServerSection()
 

@@ -5,6 +5,7 @@ from datetime import date
 
 from gateway.config.problems import Problem
 from gateway.domain.catalog import Catalog, Price, Secret
+from gateway.domain.webhook import Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,12 @@ class Server:
     keep_alive_s: float
     grace_s: float
     connections: int
+    connections_per_address: int
     headers_max: int
     headers_bytes: int
     header_bytes: int
+    send_stall_s: float
+    heartbeat_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Settings:
     server: Server
     telemetry: Telemetry
     prices: Prices
+    webhooks: tuple[Webhook, ...] = ()
     sims: tuple[Sim, ...] = ()
 
 

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from enum import Enum
 
-from gateway.domain.budget import Budget, Dimensions
+from gateway.domain.budget import Budget, Dimensions, StoreAway
 from gateway.domain.quota import Gates, gates_of
 
 
@@ -69,11 +69,12 @@ class Limits:
     tokens_per_minute: int | None = None
     concurrent: int | None = None
 
-    def gates(self, scope: str, *, shadow: bool = False) -> Gates:
+    def gates(self, scope: str, *, shadow: bool = False, away: StoreAway = StoreAway.LOCAL) -> Gates:
         """What a request of `scope` has to pass."""
         return gates_of(
             scope,
             shadow=shadow,
+            away=away,
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,
             concurrent=self.concurrent,
@@ -250,9 +251,10 @@ class Pace:
     per: str = "tenant"
     of: str | None = None
     shadow: bool = False
+    away: StoreAway = StoreAway.LOCAL
 
     def gates(self, who: str) -> Gates:
-        return self.limits.gates(f"{self.id}:{who}", shadow=self.shadow)
+        return self.limits.gates(f"{self.id}:{who}", shadow=self.shadow, away=self.away)
 
 
 @dataclass(frozen=True, slots=True)

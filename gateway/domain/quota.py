@@ -1,8 +1,9 @@
 """How fast: the generic cell rate algorithm with cost n and refund, all limits of a request at once or none."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gateway.domain.budget import StoreAway
 from gateway.domain.value import value
 
 MINUTE_S = 60.0
@@ -19,6 +20,7 @@ class Rate:
     per_minute: int
     by_tokens: bool
     shadow: bool = False
+    away: StoreAway = StoreAway.LOCAL
     interval_s: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -32,6 +34,7 @@ class Slot:
     counter: str
     limit: int
     shadow: bool = False
+    away: StoreAway = StoreAway.LOCAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Gates:
         """The same with a part of each slot limit kept free, so that background work is shed first."""
         if not self.slots:
             return self
-        spared = (Slot(s.counter, max(1, s.limit * BACKGROUND_PERCENT // 100), s.shadow) for s in self.slots)
+        spared = (replace(s, limit=max(1, s.limit * BACKGROUND_PERCENT // 100)) for s in self.slots)
         return Gates(self.rates, tuple(spared))
 
 
@@ -62,13 +65,15 @@ def gates_of(
     tokens_per_minute: int | None,
     concurrent: int | None,
     shadow: bool = False,
+    away: StoreAway = StoreAway.LOCAL,
 ) -> Gates:
+    """`away` is what happens where the counters are shared and their store does not answer."""
     rates = []
     if requests_per_minute is not None:
-        rates.append(Rate(f"{scope}:requests", "requests", requests_per_minute, by_tokens=False, shadow=shadow))
+        rates.append(Rate(f"{scope}:requests", "requests", requests_per_minute, False, shadow, away))
     if tokens_per_minute is not None:
-        rates.append(Rate(f"{scope}:tokens", "tokens", tokens_per_minute, by_tokens=True, shadow=shadow))
-    slots = () if concurrent is None else (Slot(f"{scope}:concurrent", concurrent, shadow),)
+        rates.append(Rate(f"{scope}:tokens", "tokens", tokens_per_minute, True, shadow, away))
+    slots = () if concurrent is None else (Slot(f"{scope}:concurrent", concurrent, shadow, away),)
     return Gates(tuple(rates), slots) if rates or slots else OPEN
 
 

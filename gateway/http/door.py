@@ -182,8 +182,9 @@ class Visit:
         """Runs the call, joins the one that runs, or gives its answer again; also the first caller only reads."""
         replays = self._desk.replays
         try:
-            identity = once.identity(caller.key.tenant.id, given)
-            found = replays.claim(identity, once.fingerprint(request), self._id)
+            seal = once.seal(caller.key.tenant.id, given)
+            identity = once.identity(seal)
+            found = await replays.claim(identity, seal, once.fingerprint(request), self._id)
             if isinstance(found, Mismatch):
                 raise KeyReused("this idempotency-key was used with another request; send a new key")
         except GatewayError as error:
@@ -225,7 +226,8 @@ class Visit:
             shown = message if replay is None else once.replayed(message, answer, self._id, ended=replay)
             await self._send(shown)
         if at == 0:
-            await self._refuse(Draining("the gateway is shutting down; send the request again", retry_after_s=1.0))
+            words = "the call under this idempotency-key ended without an answer; send the request again"
+            await self._refuse(Draining(words, retry_after_s=1.0))
 
     def _check_method(self) -> None:
         if self._scope["method"] != "POST":

@@ -13,6 +13,7 @@ class DoorLimits:
     keep_alive_s: float = 75.0
     grace_s: float = 30.0
     connections: int = 10_000
+    connections_per_address: int = 256
     headers_max: int = 64
     headers_bytes: int = 32 * 1024
     header_bytes: int = 8 * 1024

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.domain.errors import BodyTooSlow, GatewayError, HeadersTooLarge, InvalidRequest, Overloaded
+from gateway.http.addresses import Addresses
 from gateway.http.cycle import DoorCycle, whole
 from gateway.http.limits import BODY_BYTES_PER_S, DoorLimits
 
@@ -29,14 +30,17 @@ _SUSPECT = (b"//", b"\\", b"/.", b"%00", b"%2e", b"%2E", b"%2f", b"%2F", b"%5c",
 
 
 class DoorProtocol(HttpToolsProtocol):
-    """`limits` and `plain_paths` (paths that need no inspection) are set by `door_protocol`.
+    """What all connections of a listener share is set by `door_protocol`; `plain_paths` need no inspection.
 
     `cycle` is the latest request, `_running` the one that is being answered; they differ when requests are pipelined.
     """
 
     limits = DoorLimits()
     plain_paths: frozenset[bytes] = frozenset()
+    addresses: Addresses
+    refused: dict[str, int]
 
+    _address: str | None = None
     _running: DoorCycle | None = None
     _timer: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
@@ -62,15 +66,25 @@ class DoorProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         super().connection_made(transport)
         over = len(self.connections) - self.limits.connections
-        if over > TURNED_AWAY_MAX:
+        if over > TURNED_AWAY_MAX or not self._enter("" if self.client is None else self.client[0]):
+            self.refused["all" if over > TURNED_AWAY_MAX else "address"] += 1
             self._deaf = True
             transport.abort()
         elif over > 0:
+            self.refused["all"] += 1
             self._refuse(Overloaded("too many connections are open; try again later", retry_after_s=1.0))
         else:
             self._arm(self.limits.head_timeout_s, self._head_late)
 
+    def _enter(self, address: str) -> bool:
+        if not self.addresses.enter(address):
+            return False
+        self._address = address
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._address is not None:
+            self.addresses.leave(self._address)
         self._disarm()
         self._unset_keepalive_if_required()
         if self._stall is not None:
@@ -431,4 +445,10 @@ def _plain(path: bytes) -> bool:
 
 def door_protocol(limits: DoorLimits, plain_paths: frozenset[bytes]) -> type[DoorProtocol]:
     """uvicorn wants a class; this one knows its limits."""
-    return type("BoundDoorProtocol", (DoorProtocol,), {"limits": limits, "plain_paths": plain_paths})
+    shared = {
+        "limits": limits,
+        "plain_paths": plain_paths,
+        "addresses": Addresses(limits.connections_per_address),
+        "refused": {"address": 0, "all": 0},
+    }
+    return type("BoundDoorProtocol", (DoorProtocol,), shared)

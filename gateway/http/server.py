@@ -40,6 +40,13 @@ class DrainingServer(uvicorn.Server):
         port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many connections were refused, by the cap that they were over."""
+        kind: Any = self.config.http
+        counted: dict[str, int] = kind.refused
+        return counted
+
     async def open(self) -> None:
         """Listens, and accepts. Raises OSError."""
         self.config.load()

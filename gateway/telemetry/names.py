@@ -155,6 +155,13 @@ OVERRUNS = _counter(
 SECURITY = _counter("gateway.security.events", "{event}", "Redirects and TLS faults of a provider.", "provider", "kind")
 RECORDS_FAILED = _counter("gateway.records.failed", "{record}", "Records that a sink could not take.", "sink")
 LOG_DROPPED = _pulled("gateway.log.dropped", Kind.COUNTER, "{line}", "Access log lines not written.")
+CONNECTIONS_REFUSED = _pulled(
+    "gateway.connections.refused",
+    Kind.COUNTER,
+    "{connection}",
+    "Client connections over a cap: `address`, `all`.",
+    "reason",
+)
 BREAKER_STATE = _pulled("gateway.breaker.state", Kind.GAUGE, "", "0 closed, 1 half-open, 2 open.", "deployment")
 BREAKER_MOVES = _pulled(
     "gateway.breaker.transitions", Kind.COUNTER, "{transition}", "Changes of circuit state.", "deployment"
@@ -198,6 +205,7 @@ GATEWAY = (
     SECURITY,
     RECORDS_FAILED,
     LOG_DROPPED,
+    CONNECTIONS_REFUSED,
     LOOP_BLOCKS,
     BREAKER_STATE,
     BREAKER_MOVES,

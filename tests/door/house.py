@@ -68,8 +68,8 @@ class House:
     def port(self) -> int:
         return self.gateway.server.port
 
-    async def line(self) -> Line:
-        line = Line(*await asyncio.open_connection(HOST, self.port))
+    async def line(self, local: tuple[str, int] | None = None) -> Line:
+        line = Line(*await asyncio.open_connection(HOST, self.port, local_addr=local))
         self.lines.append(line)
         return line
 

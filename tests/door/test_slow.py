@@ -110,7 +110,7 @@ async def slow_ones(made: House, each: int) -> tuple[list[asyncio.Task[bytes]], 
 
 
 async def test_h6_slow_connections_do_not_keep_a_good_client_waiting_and_all_are_closed() -> None:
-    async with house(head_timeout_s=1.0, body_timeout_s=1.0) as made:
+    async with house(head_timeout_s=1.0, body_timeout_s=1.0, connections_per_address=400) as made:
         reading, tasks = await slow_ones(made, 100)
         good = await made.line()
         worst_s = 0.0

@@ -340,6 +340,25 @@ async def test_c15_connections_beyond_the_cap_are_turned_away_while_the_others_g
         assert (await served.ask(get("/health/live"))).status == 200
 
 
+async def test_c15_one_address_takes_no_more_connections_than_its_share_and_gets_them_back() -> None:
+    async with house({"pace": {"event_gate": "go"}}, connections_per_address=3) as made:
+        lines = [await made.line() for _ in range(3)]
+        await lines[0].send(post(chat(stream=True)))
+        await lines[0].sees(b"data: ")
+        flood = [await made.line() for _ in range(40)]
+        for extra in flood:
+            assert await extra.ended() == b""
+        assert made.gateway.server.refused == {"address": 40, "all": 0}
+        assert (await lines[1].ask(get("/health/live"))).status == 200
+        for extra in [await made.line(("127.0.0.9", 0)) for _ in range(3)]:
+            assert (await extra.ask(get("/health/live"))).status == 200
+        made.sim.open("go")
+        assert (await lines[0].answer()).whole
+        await lines[2].close()
+        await made.until(lambda: made.connections == 5)
+        assert (await (await made.line()).ask(get("/health/live"))).status == 200
+
+
 async def test_the_room_above_serves_its_routes_and_no_others() -> None:
     async with house() as made:
         line = await made.line()

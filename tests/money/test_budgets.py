@@ -1,6 +1,7 @@
 """Budgets over the real door: never overspent, well used, and clear words when they are empty."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,11 +10,18 @@ import pytest
 
 from tests.rows.house import House, standing
 from tests.rows.talk import Seen
+from tests.telemetry.test_webhooks import receiver
 
 IN, OUT = 1_000, 2_000
 """Nano-USD for each token at the prices of the house."""
 
 NANO = 1_000_000_000
+
+WATCHED = {
+    "id": "first",
+    "keys": ["env:CALLER_ONE", "env:CALLER_TWO"],
+    "budgets": [{"usd": 0.002, "per": "day", "thresholds": [10, 99]}],
+}
 
 PATIENT = {"connect_s": 10.0, "first_token_s": 20.0, "idle_s": 20.0, "total_s": 60.0}
 """Money is what is tried here: no slow machine shall end a call."""
@@ -168,3 +176,15 @@ async def test_failed_attempts_cost_nothing_where_no_bill_can_be() -> None:
         served = sum(line.input_tokens * IN + line.output_tokens * OUT for line in house.sims["b"].bill)
         assert house.record.cost_nano_usd == served
         assert left(house) == NANO - served
+
+
+async def test_a_threshold_that_is_crossed_is_told_once_to_the_webhook() -> None:
+    async with receiver(200) as made:
+        webhooks = [{"url": made.url}]
+        extra = {"tenants": [WATCHED], "database": "memory", "webhooks": webhooks}
+        async with standing(a={"otherwise": {"answer": {"text_chars": 100}}}, extra=extra) as house:
+            while not made.got:
+                assert (await house.ask(max_tokens=50)).status == 200
+            for _ in range(3):
+                await house.ask(max_tokens=50)
+        assert [json.loads(body)["percent"] for _, body in made.got] == [10]

@@ -84,7 +84,7 @@ class RedisBank:
 
     Every call carries a number: what arrives after a later call changes nothing. Figures are absolute, and a lease
     whose answer was lost is taken back by telling again what is known here. `rebuild` reads a tenant's sums from the
-    ledger.
+    ledger. `alive` is how many processes there were when the store answered last.
     """
 
     def __init__(
@@ -104,6 +104,7 @@ class RedisBank:
         self._rebuilder = Rebuilder(link, self._registry, rebuild, grace_s)
         self._serial = count(1)
         self._books: dict[str, _Book] = {}
+        self.alive = 1
 
     async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
         book = self._book(tenant)
@@ -145,6 +146,7 @@ class RedisBank:
         What it returns goes on record and is then acknowledged; if not, somebody is told of it again. Raises BankAway.
         """
         pulse = await self._registry.beat()
+        self.alive = pulse.alive
         registered = [book.name for book in self._books.values() if book.registered]
         if pulse.tenants < len(registered):
             for at in range(0, len(registered), CHUNK):

@@ -55,8 +55,8 @@ class _Bench:
 class LeasedQuota:
     """Implements ports.Quota. Redis is asked only when what is leased here does not cover a request.
 
-    While Redis is away, each process goes on with its part of every limit: what `expected_workers` leave it. `away`
-    says for each rate and slot whether to do so. What a lost answer has taken comes back by itself: rates run full
+    While Redis is away, each process goes on with its part of every limit, as many as `processes` there are; each
+    rate and slot says whether to do so. What a lost answer has taken comes back by itself: rates run full
     again, and places are told in absolute figures.
     """
 
@@ -66,14 +66,12 @@ class LeasedQuota:
         link: Link,
         boot: str,
         *,
-        expected_workers: int = 1,
-        away: Callable[[Rate | Slot], StoreAway] = lambda gate: StoreAway.LOCAL,
+        processes: Callable[[], int] = lambda: 1,
     ) -> None:
         self._clock = clock
         self._link = link
         self._boot = boot
-        self._workers = max(1, expected_workers)
-        self._policy = away
+        self._processes = processes
         self._serial = count(1)
         self._purses: dict[str, _Purse] = {}
         self._benches: dict[str, _Bench] = {}
@@ -227,19 +225,19 @@ class LeasedQuota:
 
     def _alone(self, gates: Gates, tokens: int) -> Refusal | None:
         """Redis is away: this process keeps to its part of each limit."""
-        now_s = self._clock.monotonic_s()
+        now_s, share = self._clock.monotonic_s(), max(1, self._processes())
         every: list[Rate | Slot] = [*gates.rates, *gates.slots]
         for gate in every:
-            if self._policy(gate) is StoreAway.DENY and not gate.shadow:
+            if gate.away is StoreAway.DENY and not gate.shadow:
                 return _refusal(gate, tokens, 1_000)
         for slot in gates.slots:
-            part = max(1, slot.limit // self._workers)
-            if self._bench(slot).busy >= part and not slot.shadow and self._policy(slot) is StoreAway.LOCAL:
+            part = max(1, slot.limit // share)
+            if self._bench(slot).busy >= part and not slot.shadow and slot.away is StoreAway.LOCAL:
                 return _refusal(slot, tokens, 1_000)
         parts = tuple(
-            replace(rate, per_minute=max(1, rate.per_minute // self._workers))
+            replace(rate, per_minute=max(1, rate.per_minute // share))
             for rate in gates.rates
-            if self._policy(rate) is StoreAway.LOCAL
+            if rate.away is StoreAway.LOCAL
         )
         refusal = take(self._arrivals, parts, tokens, now_s)
         if refusal is None:

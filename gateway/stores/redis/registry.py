@@ -28,7 +28,7 @@ local age = now - tonumber(clock[2] or now)
 """
 
 BEAT = Script(
-    "gw.beat.1",
+    "gw.beat.2",
     _NOW
     + """
 -- KEYS: clock, alive, tenants of this boot, rebuilt; ARGV: boot, lease_ms, rebuilt_kept_ms, how many dead at most
@@ -39,7 +39,8 @@ if mine and tonumber(mine) > now then
   dead = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', digits(now), 'LIMIT', 0, ARGV[4])
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', digits(now - ARGV[3]))
-return {redis.call('SCARD', KEYS[3]), dead, redis.call('ZRANGE', KEYS[4], 0, -1)}
+local alive = redis.call('ZCOUNT', KEYS[2], '(' .. digits(now), '+inf')
+return {redis.call('SCARD', KEYS[3]), dead, redis.call('ZRANGE', KEYS[4], 0, -1), alive}
 """,
 )
 
@@ -88,11 +89,13 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What a beat brings back: how many tenants Redis has for this process, who is dead, what was rebuilt lately."""
+    """What a beat brings back: how many tenants Redis has for this process, who is dead, what was rebuilt lately, and
+    how many processes live."""
 
     tenants: int
     dead: tuple[str, ...]
     rebuilt: tuple[str, ...]
+    alive: int
 
 
 class Registry:
@@ -107,8 +110,8 @@ class Registry:
     async def beat(self) -> Pulse:
         keys = (_CLOCK, _ALIVE, _tenants(self._boot), _REBUILT)
         words = (self._boot, self._lease_ms, int(REBUILT_KEPT_S * 1000), self._dead_max)
-        count, dead, rebuilt = await self._link.run(BEAT, keys, words)
-        return Pulse(count, _texts(dead), _texts(rebuilt))
+        count, dead, rebuilt, alive = await self._link.run(BEAT, keys, words)
+        return Pulse(count, _texts(dead), _texts(rebuilt), alive)
 
     async def register(self, tenants: Iterable[str]) -> bool:
         """Before the first lease; whether no other process can have credit of these tenants."""

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from gateway.ports import StoreFailed
 from gateway.stores.sql.schema import bring_up_to_date
 
 SQLITE_BUSY_S = 5.0
 POSTGRES_CONNECT_S = 5
+_LOCKED = retry_if_exception_message(match=".*locked")
 _NOT_USABLE = "the database's URL cannot be used; write sqlite:///PATH or postgresql://USER@HOST/NAME"
 
 
@@ -85,7 +87,10 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     Up to 32 MB of log are gathered before they are carried into the file: a fifth more entries a second.
     """
     connection.execute(f"PRAGMA busy_timeout = {int(SQLITE_BUSY_S * 1000)}")
-    connection.execute("PRAGMA journal_mode = WAL")
+    # SQLite refuses this one at once where another process does the same, whatever the timeout says.
+    for turn in Retrying(stop=stop_after_delay(SQLITE_BUSY_S), wait=wait_random(0, 0.05), retry=_LOCKED, reraise=True):
+        with turn:
+            connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 8000")

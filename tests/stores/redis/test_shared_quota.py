@@ -51,9 +51,11 @@ def limits(
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
     concurrent: int | None = None,
+    away: StoreAway = StoreAway.LOCAL,
 ) -> Gates:
     return gates_of(
         scope,
+        away=away,
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
         concurrent=concurrent,
@@ -219,7 +221,7 @@ async def test_r2_a_process_keeps_to_its_part_while_the_store_is_away() -> None:
     with served("single") as server:
         async with AsyncExitStack() as stack:
             house = House(server, stack)
-            a = house.process("a", expected_workers=4)
+            a = house.process("a", processes=lambda: 4)
             gates = limits(requests_per_minute=40, concurrent=8)
             assert await a.take(gates, 1) is None
             server.kill()
@@ -243,6 +245,6 @@ async def test_r2_a_limit_may_say_what_it_does_without_the_store(policy: StoreAw
     async with AsyncExitStack() as stack:
         link = Link("redis://127.0.0.1:1", SystemClock())
         stack.push_async_callback(link.close)
-        a = LeasedQuota(ToldClock(), link, "a", expected_workers=4, away=lambda gate: policy)
-        answers = [await a.take(limits(requests_per_minute=8, concurrent=4), 1) for _ in range(30)]
+        a = LeasedQuota(ToldClock(), link, "a", processes=lambda: 4)
+        answers = [await a.take(limits(requests_per_minute=8, concurrent=4, away=policy), 1) for _ in range(30)]
         assert sum(answer is None for answer in answers) == admitted

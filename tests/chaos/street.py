@@ -1,0 +1,233 @@
+"""A gateway of real processes on one port, its provider, its callers, and the six places that say what was spent."""
+
+import asyncio
+import contextlib
+import re
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from gateway.sim.server import Simulator
+from gateway.stores.sql.opening import Kept
+from tests.e2e.processes import METERWAY, Process
+from tests.redis import Sentinels, Server
+from tests.rows.talk import Seen, request, talk
+
+KEY = "gw_caller_one_0123456789"
+ADMIN_KEY = "q7Xk2vN9pLr4sT8wZb3mYc6hJf1dGa5e"
+SERVING = re.compile(r"serving .* on http://\S+?:(\d+)/v1")
+NANO = 10**9
+SETTLED_S = 20.0
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            first = int(taken.getsockname()[1])
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+
+
+@dataclass
+class Street:
+    """`usd_per_million` are the prices of input and output. A gateway is served again on the same ports and folder."""
+
+    folder: Path
+    sim: Simulator
+    budget_usd: float
+    workers: int = 1
+    store: Server | Sentinels | None = None
+    usd_per_million: tuple[int, int] = (1, 2)
+    tenant: dict[str, Any] = field(default_factory=dict)
+    port: int = field(default_factory=lambda: free_ports(1))
+    admin: int = 0
+    runs: int = 0
+    answers: list[Seen] = field(default_factory=list)
+    lasted_s: list[tuple[float, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.admin = self.admin or free_ports(self.workers)
+
+    def config(self) -> Path:
+        path = self.folder / "gateway.yaml"
+        paid = dict(zip(("input_usd_per_million", "output_usd_per_million"), self.usd_per_million, strict=True))
+        budget = {"usd": self.budget_usd, "per": "lifetime"}
+        document = {
+            "listen": {"port": self.port},
+            "admin": {"port": self.admin, "key": "env:ADMIN"},
+            "database": f"sqlite:///{self.folder}/books.db",
+            "journal": str(self.folder / "journal"),
+            "providers": {"a": {"kind": "openai", "base_url": f"{self.sim.base}/v1", "keys": ["none"]}},
+            "models": {"m": {"targets": [{"provider": "a", "model": "gpt"}], "sticky": False}},
+            "tenants": [{"id": "t", "keys": ["env:CALLER"], "budgets": [budget], **self.tenant}],
+            "prices": {"overrides": [{"provider": "a", "model": "gpt", **paid}]},
+            "telemetry": {"access_log": "off"},
+            "server": {"grace_s": 5.0},
+        }
+        if self.store is not None:
+            document["redis"] = "env:REDIS"
+        path.write_bytes(msgspec.json.encode(document))
+        return path
+
+    async def serve(self) -> Process:
+        folder = self.folder / f"run{self.runs}"
+        self.runs += 1
+        folder.mkdir()
+        several = ["--workers", str(self.workers)] if self.workers > 1 else []
+        environ = {"CALLER": KEY, "REDIS": self.store.url if self.store else "", "ADMIN": ADMIN_KEY}
+        command = [str(METERWAY), "serve", "--config", str(self.config()), *several]
+        process = Process(folder, *command, environ=environ, cwd=self.folder)
+        await asyncio.to_thread(process.wait_for, SERVING)
+        return process
+
+    async def serve_all(self) -> Process:
+        """As `serve`; when it returns every worker serves, and an empty store is known to be one (R4)."""
+        process = await self.serve()
+        await self.ready()
+        until_s = time.monotonic() + SETTLED_S
+        while (seen := await self.ask(0, stream=False)) is None or seen.status == 503:
+            assert time.monotonic() < until_s, seen
+            await asyncio.sleep(0.1)
+        return process
+
+    async def ready(self) -> None:
+        """Every worker serves."""
+        until_s = time.monotonic() + SETTLED_S
+        for port in range(self.admin, self.admin + self.workers):
+            while not await _listens(port):
+                assert time.monotonic() < until_s, f"no worker on {port}"
+                await asyncio.sleep(0.02)
+
+    async def ask(
+        self, number: int, *, stream: bool, max_tokens: int | None = 150, headers: Mapping[str, str] = {}
+    ) -> Seen | None:
+        """None where the gateway died under it."""
+        body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": f"question {number}"}]}
+        if max_tokens is not None:
+            body["max_tokens"] = max_tokens
+        if stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        message = request(msgspec.json.encode(body), {"authorization": f"Bearer {KEY}", **headers})
+        started_s = time.monotonic()
+        with contextlib.suppress(OSError, AssertionError, ValueError, IndexError, TimeoutError):
+            seen = await talk(self.port, message)
+            self.answers.append(seen)
+            self.lasted_s.append((started_s, time.monotonic() - started_s))
+            return seen
+        return None
+
+    async def caller(self, first: int, until_s: float, pause_s: float = 0.01) -> None:
+        number = first
+        while time.monotonic() < until_s:
+            await self.ask(number, stream=bool(number % 3))
+            number += 100
+            await asyncio.sleep(pause_s)
+
+    def cost(self, input_tokens: int, output_tokens: int) -> int:
+        """In nano-USD."""
+        return 1_000 * (input_tokens * self.usd_per_million[0] + output_tokens * self.usd_per_million[1])
+
+    # What each of the six says: input tokens, output tokens, nano-USD; None for what it does not know.
+
+    def billed(self) -> tuple[int, int, int]:
+        """The provider."""
+        lines = list(self.sim.bill)
+        tokens = sum(line.input_tokens for line in lines), sum(line.output_tokens for line in lines)
+        return *tokens, self.cost(*tokens)
+
+    def booked(self) -> tuple[int, int, int]:
+        """The ledger."""
+        kept = Kept(f"sqlite:///{self.folder}/books.db")
+        with contextlib.closing(kept):
+            found = [entry for line in self.sim.bill for entry in kept.ledger.entries_of_request(line.id)]
+        usage = sum(entry.usage.input for entry in found), sum(entry.usage.output for entry in found)
+        return *usage, sum(entry.cost_nano_usd for entry in found)
+
+    def seen(self) -> tuple[int, int, int]:
+        """The callers, of calls that they began."""
+        begun = [seen for seen in self.answers if seen.status == 200 and "x-gateway-replay-of" not in seen.headers]
+        usages = [usage for seen in begun for usage in _usages(seen)]
+        tokens = sum(u["prompt_tokens"] for u in usages), sum(u["completion_tokens"] for u in usages)
+        return *tokens, self.cost(*tokens)
+
+    async def reported(self) -> tuple[int, int, int]:
+        """The usage API."""
+        async with self._admin() as client:
+            answer = await client.get("/admin/v1/usage", params={"group_by": "tenant"})
+            (row,) = answer.json()["items"]
+        return row["input_tokens"], row["output_tokens"], int(Decimal(row["usd"]) * NANO)
+
+    def counted(self) -> tuple[None, None, int | None]:
+        """The counters that the workers share."""
+        if self.store is None:
+            return None, None, None
+        return None, None, sum(spent for spent, _ in lent_out(self.store))
+
+    async def measured(self) -> tuple[int, int, int]:
+        """The metrics of all workers."""
+        sums: Counter[str] = Counter()
+        for number in range(self.workers):
+            async with self._admin(number) as client:
+                for line in (await client.get("/metrics")).text.splitlines():
+                    name, _, value = line.rpartition(" ")
+                    if name and not name.startswith("#"):
+                        sums[name.partition("{")[0]] += round(float(value) * NANO)
+        totals = [sums[f"agent_llm_tokens_{kind}_sum"] // NANO for kind in ("input", "output")]
+        return totals[0], totals[1], sums["gateway_cost_usd_total"]
+
+    async def agreed(self) -> tuple[int, int, int]:
+        """What all six say, once the last of them has heard of it. Fails with what each says."""
+        until_s = time.monotonic() + SETTLED_S
+        await self.sim.idle()
+        while True:
+            billed = self.billed()
+            said = {
+                "ledger": await asyncio.to_thread(self.booked),
+                "counters": self.counted(),
+                "usage API": await self.reported(),
+                "metrics": await self.measured(),
+                "callers": self.seen(),
+            }
+            if all(a is None or a == b for figures in said.values() for a, b in zip(figures, billed, strict=True)):
+                return billed
+            assert time.monotonic() < until_s, {"bill": billed, **said}
+            await asyncio.sleep(0.1)
+
+    def _admin(self, worker: int = 0) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.admin + worker}", headers=headers, trust_env=False)
+
+
+async def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.close()
+        return True
+    return False
+
+
+def lent_out(store: Server | Sentinels) -> list[tuple[int, int]]:
+    """Of each counter in the store: spent, lent."""
+    server = store.master if isinstance(store, Sentinels) else store
+    counters = [server.say("HMGET", key, "p", "l") for key in server.say("KEYS", "gw:*:c:*")]
+    return [(int(spent), int(lent)) for spent, lent in counters]
+
+
+def _usages(seen: Seen) -> Iterator[dict[str, int]]:
+    if seen.headers["content-type"].startswith("application/json"):
+        yield seen.json["usage"]
+        return
+    for event in seen.events:
+        if event != b"[DONE]" and (usage := msgspec.json.decode(event).get("usage")):
+            yield usage

@@ -1,0 +1,61 @@
+"""Many callers and several workers race for one budget: nothing is overspent, and six places agree on what was."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.sim.script import parse_script
+from gateway.sim.server import Simulator
+from tests.chaos.street import NANO, Street
+from tests.redis import Server, served
+
+ANSWER = {"text_chars": 100}
+TURNS_MAX = 400
+PAUSE_S = 0.05
+
+
+@pytest.fixture
+def store() -> Iterator[Server]:
+    with served("single") as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def street_of(folder: Path, workers: int, store: Server | None, answer: dict[str, Any]) -> AsyncIterator[Street]:
+    async with Simulator(parse_script({"otherwise": {"answer": answer}})) as sim:
+        street = Street(folder, sim, 1.0, workers, store, usd_per_million=(50, 100))
+        process = await street.serve_all()
+        try:
+            yield street
+        finally:
+            assert await asyncio.to_thread(process.stop) == 0, process.said[-4_000:]
+
+
+async def spend(street: Street, first: int, **asked: Any) -> None:
+    """Until the budget is empty; what is only held by others comes back, and a store that starves on few cores too."""
+    for turn in range(TURNS_MAX):
+        seen = await street.ask(first + 1_000 * turn, **asked)
+        assert seen is not None
+        if seen.status == 402 and not seen.error["retryable"]:
+            return
+        if seen.status != 200:
+            assert seen.error["code"] in ("budget_exceeded", "store_unavailable"), (seen.status, seen.body)
+            await asyncio.sleep(PAUSE_S)
+    raise AssertionError("the budget never ends")
+
+
+@pytest.mark.parametrize("max_tokens", [40, None], ids=["declared", "undeclared"])
+@pytest.mark.parametrize(("workers", "callers"), [(1, 1_000), (4, 200), (4, 1_000)])
+async def test_a1_a_race_of_processes_overspends_nothing_and_uses_nearly_all(
+    tmp_path: Path, store: Server, workers: int, callers: int, max_tokens: int | None
+) -> None:
+    async with street_of(tmp_path, workers, store if workers > 1 else None, ANSWER) as street:
+        turns = (spend(street, number, stream=bool(number % 2), max_tokens=max_tokens) for number in range(callers))
+        await asyncio.gather(*turns)
+        _, _, spent = await street.agreed()
+        print(f"[{len(street.answers)} answers, {spent / NANO:.6f} of 1 USD] ", end="")
+        assert 0.95 * NANO <= spent <= NANO
