@@ -62,6 +62,7 @@ class RunStatus:
     usage: Usage
     pending_approvals: tuple[Approval, ...] = ()
     finish_reason: FinishReason | None = None
+    children: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

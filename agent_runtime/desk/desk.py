@@ -17,7 +17,7 @@ from agent_runtime.domain.happened import Checked, LLMFailed, MoreGranted, Prepa
 from agent_runtime.domain.todo import AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool
 from agent_runtime.domain.values import Failure, Message, RunRef, Usage
 from agent_runtime.ports import Answer, Ask, Entry, LLMTrouble, Turn
-from agent_runtime.spec.agent import QUERY_SCHEMA, AgentSpec, delegation
+from agent_runtime.spec.agent import QUERY_SCHEMA, AgentSpec
 from agent_runtime.spec.hooks import HookContext, ShortCircuit, consult
 from agent_runtime.tools.access import Denied, Use, authorize
 from agent_runtime.tools.arguments import decoded, schema_problem
@@ -56,7 +56,10 @@ class Desk:
             return Prepared(failure=failure_of(error))
         return Prepared(history, None if text == todo.input else text)
 
-    async def think(self, ref: RunRef, todo: CallLLM, deadline_s: float, attempt: int = 1) -> Replied | LLMFailed:
+    async def think(
+        self, ref: RunRef, todo: CallLLM, deadline_s: float, *, attempt: int = 1, patient: bool = True
+    ) -> Replied | LLMFailed:
+        """`patient`: a gateway that is away is waited for here, not by whoever asks."""
         clock = self.services.clock
         started_s = clock.now_s()
         if started_s >= deadline_s:
@@ -64,7 +67,7 @@ class Desk:
             return LLMFailed(todo.turn, late, started_s)
         try:
             with self.services.recorder.span("llm.stream" if ref.stream else "llm.generate", ref):
-                replied = await self._think(ref, todo, deadline_s, attempt)
+                replied = await self._think(ref, todo, deadline_s, attempt, patient=patient)
         except Exception as error:  # noqa: BLE001 - it becomes the run's failure
             failure = failure_of(error)
             self.services.recorder.llm_call(ref, self.spec.model, None, clock.now_s() - started_s, failure.kind)
@@ -72,7 +75,7 @@ class Desk:
         self.services.recorder.llm_call(ref, self.spec.model, replied.usage, clock.now_s() - started_s, None)
         return replied
 
-    async def _think(self, ref: RunRef, todo: CallLLM, deadline_s: float, attempt: int) -> Replied:
+    async def _think(self, ref: RunRef, todo: CallLLM, deadline_s: float, attempt: int, *, patient: bool) -> Replied:
         about = HookContext(ref, todo.turn)
         given, instead = await consult(self.spec.hooks, "before_llm", self._messages(todo), about)
         if isinstance(instead, ShortCircuit):
@@ -90,7 +93,7 @@ class Desk:
             priority=self.spec.mode.value,
             tags={**self.services.tags, "agent": self.spec.name},
         )
-        answer, streamed = await self._patient(ask, attempt, deadline_s)
+        answer, streamed = await self._answer(ask, attempt, deadline_s, patient=patient)
         message, _ = await consult(self.spec.hooks, "after_llm", answer.message, about)
         return Replied(
             turn=todo.turn,
@@ -102,7 +105,7 @@ class Desk:
             invalid=self._invalid(message),
         )
 
-    async def _patient(self, ask: Ask, attempt: int, deadline_s: float) -> tuple[Answer, bool]:
+    async def _answer(self, ask: Ask, attempt: int, deadline_s: float, *, patient: bool) -> tuple[Answer, bool]:
         """A gateway that is away is waited for; every other error has been retried by the gateway itself."""
         clock, wait_s = self.services.clock, FIRST_WAIT_S
         while True:
@@ -110,7 +113,8 @@ class Desk:
             try:
                 answer = await self._asked(replace(ask, timeout_s=deadline_s - clock.now_s()), speech)
             except LLMTrouble as trouble:
-                if trouble.failure.code not in AWAY or clock.now_s() + wait_s >= deadline_s:
+                gone = trouble.failure.code in AWAY
+                if not gone or not patient or clock.now_s() + wait_s >= deadline_s:
                     raise
                 await clock.sleep_s(wait_s)
                 wait_s, attempt = min(WAIT_MAX_S, wait_s * 2), attempt + 1
@@ -206,12 +210,3 @@ class Desk:
                     await consult(self.spec.hooks, point, outcome, about)
             except Exception as error:  # noqa: BLE001 - the run is over
                 self.services.recorder.counted("agent.hook.failed", error=type(error).__name__, point=point)
-
-
-def child_spec(spec: AgentSpec, agent: str) -> AgentSpec:
-    """The sub-agent of that name; its tool mode is its parent's."""
-    found = next(one for one in spec.sub_agents if one.name == agent)
-    return found if found.sequential == spec.sequential else replace(found, sequential=spec.sequential)
-
-
-__all__ = ["Desk", "child_spec", "delegation"]

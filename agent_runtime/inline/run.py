@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from agent_runtime.desk.desk import Desk, child_spec
-from agent_runtime.desk.inherited import inherited
+from agent_runtime.desk.desk import Desk
 from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.happened import ApprovalExpired, Begun, ChildDone, Happened, TimeUp
 from agent_runtime.domain.loop import step
+from agent_runtime.domain.plan import inherited
 from agent_runtime.domain.state import Phase, RunState, new_run
 from agent_runtime.domain.todo import (
     AskApproval,
@@ -23,6 +23,8 @@ from agent_runtime.domain.todo import (
     Todo,
     TopUp,
 )
+from agent_runtime.spec.agent import plan_of
+from agent_runtime.spec.fingerprint import fingerprint
 
 SHORTEST_S = 0.01
 
@@ -98,8 +100,9 @@ class InlineRun:
         self.tell(await work())
 
     async def _child(self, todo: RunChild) -> Happened:
-        desk = Desk(child_spec(self.desk.spec, todo.agent), self.desk.services)
-        plan = inherited(desk.spec, self.state, todo)
+        spec = next(one for one in self.desk.spec.sub_agents if one.name == todo.agent)
+        desk = Desk(spec, self.desk.services)
+        plan = inherited(plan_of(spec, fingerprint(spec)), self.state.plan, todo.tokens_left, todo.nano_usd_left)
         seed = f"{self.state.seed}:{todo.ref.run_id}"
         own_s = self._clock.now_s() + (plan.limits.timeout_s or 0.0)
         child = InlineRun(desk, new_run(todo.ref, plan, min(own_s, self.state.deadline_s), seed), self._registry)

@@ -94,7 +94,7 @@ def delegation(agent: str) -> str:
 
 
 def plan_of(spec: AgentSpec, fingerprint: str) -> LoopPlan:
-    own = tuple(ToolFacts(tool.name, exclusive=tool.exclusive) for tool in spec.tools)
+    own = tuple(ToolFacts(tool.name, "tool", tool.exclusive, tool.idempotent, tool.timeout_s) for tool in spec.tools)
     others = tuple(ToolFacts(delegation(one.name), "agent", agent=one.name) for one in spec.sub_agents)
     return LoopPlan(spec.name, fingerprint, spec.settled, spec.mode, own + others, spec.sequential, spec.approvers)
 
