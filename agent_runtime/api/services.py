@@ -7,10 +7,10 @@ from agent_runtime.connectors.gateway import GatewayLLM
 from agent_runtime.desk.services import Services
 from agent_runtime.ports import LLM
 from agent_runtime.stores.clock import SystemClock
-from agent_runtime.stores.memory import MemoryConversations, MemoryEvents, MemoryRuns
+from agent_runtime.stores.memory import MemoryConversations, MemoryEvents, MemoryRoster, MemoryRuns
 from agent_runtime.stores.recollections import SqliteMemory
-from agent_runtime.stores.redis import RedisConversations, RedisEvents, RedisRuns, connect
-from agent_runtime.stores.sqlite import SqliteConversations, SqliteEvents, SqliteFile, SqliteRuns
+from agent_runtime.stores.redis import RedisConversations, RedisEvents, RedisRoster, RedisRuns, connect
+from agent_runtime.stores.sqlite import SqliteConversations, SqliteEvents, SqliteFile, SqliteRoster, SqliteRuns
 from agent_runtime.telemetry.recorder import OtelRecorder
 from sdk_client import LLMClient
 
@@ -22,23 +22,44 @@ def behind(llm: LLM | LLMClient) -> LLM:
 def local_services(llm: LLM | LLMClient, **more: Any) -> Services:
     """Gone with the process."""
     clock = more.pop("clock", None) or SystemClock()
-    conversations = MemoryConversations(clock)
-    recorder = more.pop("recorder", None) or OtelRecorder()
-    return Services(behind(llm), MemoryEvents(), conversations, MemoryRuns(), clock, recorder, **more)
+    return Services(
+        llm=behind(llm),
+        events=MemoryEvents(),
+        conversations=MemoryConversations(clock),
+        runs=MemoryRuns(),
+        roster=MemoryRoster(clock),
+        clock=clock,
+        recorder=more.pop("recorder", None) or OtelRecorder(),
+        **more,
+    )
 
 
 def sqlite_services(llm: LLM | LLMClient, path: Path | str, **more: Any) -> Services:
     """For one machine: any number of its processes share the file."""
     file, clock = SqliteFile(path), more.pop("clock", None) or SystemClock()
-    recorder = more.pop("recorder", None) or OtelRecorder()
     more.setdefault("memory", SqliteMemory(file, clock))
-    events, conversations = SqliteEvents(file, clock), SqliteConversations(file, clock)
-    return Services(behind(llm), events, conversations, SqliteRuns(file), clock, recorder, **more)
+    return Services(
+        llm=behind(llm),
+        events=SqliteEvents(file, clock),
+        conversations=SqliteConversations(file, clock),
+        runs=SqliteRuns(file),
+        roster=SqliteRoster(file, clock),
+        clock=clock,
+        recorder=more.pop("recorder", None) or OtelRecorder(),
+        **more,
+    )
 
 
 def redis_services(llm: LLM | LLMClient, url: str, **more: Any) -> Services:
     """For any number of machines."""
     redis, clock = connect(url), more.pop("clock", None) or SystemClock()
-    recorder = more.pop("recorder", None) or OtelRecorder()
-    events, conversations = RedisEvents(redis), RedisConversations(redis)
-    return Services(behind(llm), events, conversations, RedisRuns(redis), clock, recorder, **more)
+    return Services(
+        llm=behind(llm),
+        events=RedisEvents(redis),
+        conversations=RedisConversations(redis),
+        runs=RedisRuns(redis),
+        roster=RedisRoster(redis),
+        clock=clock,
+        recorder=more.pop("recorder", None) or OtelRecorder(),
+        **more,
+    )

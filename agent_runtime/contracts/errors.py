@@ -157,12 +157,11 @@ BY_KIND: dict[str, type[AgentError]] = {
         ToolError,
     )
 }
+OURS = frozenset({AgentError.kind, "bug", "unavailable", "output_invalid", "no_treasurer"})
 NOT_RETRYABLE = frozenset(BY_KIND) - {"timeout", "no_workers", "too_many_runs", "tool"}
 
 
 def error_of(failure: Failure, ref: RunRef, result: Any = None) -> AgentError:
     """The error that this failure stands for; what is of no kind here came from the gateway."""
-    known = BY_KIND.get(failure.kind)
-    if known is None:
-        known = AgentError if failure.category in ("logic", "config", "denied") else LLMFailed
+    known = BY_KIND.get(failure.kind) or (AgentError if failure.kind in OURS else LLMFailed)
     return known(failure.message, ref=ref, result=result, failure=failure)

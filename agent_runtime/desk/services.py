@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from agent_runtime.ports import LLM, Clock, Conversations, EventLog, Memory, Recorder, Runs, Shared, Treasurer
+from agent_runtime.ports import LLM, Clock, Conversations, EventLog, Memory, Recorder, Roster, Runs, Shared, Treasurer
 from agent_runtime.tools.access import Authorizer
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`authorizers` hold for every agent. `more_iterations` is asked once when a run's are used up."""
+    """`authorizers` hold for every agent."""
 
     llm: LLM
     events: EventLog
     conversations: Conversations
     runs: Runs
+    roster: Roster
     clock: Clock
     recorder: Recorder
     memory: Memory | None = None
@@ -29,6 +30,7 @@ class Services:
             "events": self.events,
             "conversations": self.conversations,
             "runs": self.runs,
+            "roster": self.roster,
             "memory": self.memory,
         }
         return [name for name, store in stores.items() if store is not None and not store.distributed]

@@ -171,6 +171,16 @@ class Recollection:
     id: str = ""
 
 
+class Roster(Protocol):
+    """Which workers are there, for which queue; a worker that says nothing for a while is not."""
+
+    @property
+    def distributed(self) -> bool: ...
+    async def beat(self, queue: str, worker: str, ttl_s: float) -> None: ...
+    async def leave(self, queue: str, worker: str) -> None: ...
+    async def present(self, queue: str) -> list[str]: ...
+
+
 class Memory(Protocol):
     @property
     def distributed(self) -> bool: ...

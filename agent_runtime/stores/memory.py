@@ -118,6 +118,28 @@ def bounded(turns: Sequence[Turn], messages_max: int) -> list[Turn]:
     return kept
 
 
+class MemoryRoster:
+    """Implements ports.Roster."""
+
+    distributed = False
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until_s: dict[tuple[str, str], float] = {}
+
+    async def beat(self, queue: str, worker: str, ttl_s: float) -> None:
+        self._until_s[queue, worker] = self._clock.now_s() + ttl_s
+
+    async def leave(self, queue: str, worker: str) -> None:
+        self._until_s.pop((queue, worker), None)
+
+    async def present(self, queue: str) -> list[str]:
+        now_s = self._clock.now_s()
+        return sorted(
+            worker for (known, worker), until_s in self._until_s.items() if known == queue and until_s > now_s
+        )
+
+
 class MemoryRuns:
     """Implements ports.Runs."""
 

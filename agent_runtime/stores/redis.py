@@ -179,6 +179,25 @@ class RedisRuns:
                     await self._redis.delete(result)
 
 
+class RedisRoster:
+    """Implements ports.Roster."""
+
+    distributed = True
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+
+    async def beat(self, queue: str, worker: str, ttl_s: float) -> None:
+        await self._redis.set(f"ma:worker:{queue}:{worker}", "1", px=max(1, int(ttl_s * 1000)))
+
+    async def leave(self, queue: str, worker: str) -> None:
+        await self._redis.delete(f"ma:worker:{queue}:{worker}")
+
+    async def present(self, queue: str) -> list[str]:
+        prefix = f"ma:worker:{queue}:"
+        return sorted([key[len(prefix) :] async for key in self._redis.scan_iter(f"{prefix}*", count=500)])
+
+
 def _conversation(whose: Principal, conversation: str) -> str:
     return f"{whose_key(whose.tenant, whose.user)}:{conversation}"
 

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS turns (tenant TEXT, user TEXT, conversation TEXT, run
 CREATE TABLE IF NOT EXISTS floors (tenant TEXT, user TEXT, conversation TEXT, run TEXT, until_s REAL,
     PRIMARY KEY (tenant, user, conversation));
 CREATE TABLE IF NOT EXISTS runs (run TEXT PRIMARY KEY, tenant TEXT, user TEXT, request TEXT UNIQUE, entry TEXT);
+CREATE TABLE IF NOT EXISTS workers (queue TEXT, worker TEXT, until_s REAL, PRIMARY KEY (queue, worker));
 CREATE TABLE IF NOT EXISTS results (run TEXT, key TEXT, text TEXT, PRIMARY KEY (run, key));
 CREATE TABLE IF NOT EXISTS memories (id TEXT PRIMARY KEY, tenant TEXT, user TEXT, agent TEXT, kind TEXT, text TEXT,
     until_s REAL);
@@ -221,3 +222,26 @@ class SqliteRuns:
             connection.executemany("DELETE FROM results WHERE run = ?", gone)
 
         await self._file.write(work)
+
+
+class SqliteRoster:
+    """Implements ports.Roster."""
+
+    distributed = True
+
+    def __init__(self, file: SqliteFile, clock: Clock) -> None:
+        self._file = file
+        self._clock = clock
+
+    async def beat(self, queue: str, worker: str, ttl_s: float) -> None:
+        row = (queue, worker, self._clock.now_s() + ttl_s)
+        sql = "INSERT OR REPLACE INTO workers VALUES (?, ?, ?)"
+        await self._file.write(lambda connection: connection.execute(sql, row))
+
+    async def leave(self, queue: str, worker: str) -> None:
+        sql = "DELETE FROM workers WHERE queue = ? AND worker = ?"
+        await self._file.write(lambda connection: connection.execute(sql, (queue, worker)))
+
+    async def present(self, queue: str) -> list[str]:
+        sql = "SELECT worker FROM workers WHERE queue = ? AND until_s > ? ORDER BY worker"
+        return [row[0] for row in await self._file.read(sql, queue, self._clock.now_s())]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from agent_runtime.stores.clock import SystemClock
-from agent_runtime.stores.memory import MemoryConversations, MemoryEvents, MemoryRuns
-from agent_runtime.stores.redis import RedisConversations, RedisEvents, RedisRuns, connect
-from agent_runtime.stores.sqlite import SqliteConversations, SqliteEvents, SqliteFile, SqliteRuns
+from agent_runtime.stores.memory import MemoryConversations, MemoryEvents, MemoryRoster, MemoryRuns
+from agent_runtime.stores.redis import RedisConversations, RedisEvents, RedisRoster, RedisRuns, connect
+from agent_runtime.stores.sqlite import SqliteConversations, SqliteEvents, SqliteFile, SqliteRoster, SqliteRuns
 from tests.agent_runtime.lab import Lab, running
 from tests.e2e.processes import lab
 from tests.redis import Server
@@ -44,16 +44,29 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     match request.param:
         case "memory":
             yield SimpleNamespace(
-                events=MemoryEvents(), conversations=MemoryConversations(clock, messages_max=10), runs=MemoryRuns()
+                events=MemoryEvents(),
+                conversations=MemoryConversations(clock, messages_max=10),
+                runs=MemoryRuns(),
+                roster=MemoryRoster(clock),
             )
         case "sqlite":
             file = SqliteFile(tmp_path / "agents.db")
             conversations = SqliteConversations(file, clock, messages_max=10)
-            yield SimpleNamespace(events=SqliteEvents(file, clock), conversations=conversations, runs=SqliteRuns(file))
+            yield SimpleNamespace(
+                events=SqliteEvents(file, clock),
+                conversations=conversations,
+                runs=SqliteRuns(file),
+                roster=SqliteRoster(file, clock),
+            )
             file.close()
         case "redis":
             redis = connect(request.getfixturevalue("redis_url"))
             await redis.flushall()
             conversations_ = RedisConversations(redis, messages_max=10)
-            yield SimpleNamespace(events=RedisEvents(redis), conversations=conversations_, runs=RedisRuns(redis))
+            yield SimpleNamespace(
+                events=RedisEvents(redis),
+                conversations=conversations_,
+                runs=RedisRuns(redis),
+                roster=RedisRoster(redis),
+            )
             await redis.aclose()

@@ -158,3 +158,15 @@ async def test_row_46_memories_belong_to_a_user_and_an_agent(tmp_path: Path) -> 
     assert await memory.recall(ANN, "other", "tea", 10, 0.35) == []
     await memory.erase(ANN)
     assert await memory.recall(ANN, "main", "tea", 10, 0.35) == []
+
+
+async def test_row_05_a_worker_is_there_until_it_leaves_or_falls_silent(stores: Any) -> None:
+    roster = stores.roster
+    await roster.beat("q", "a", 60)
+    await roster.beat("q", "b", 0.001)
+    await roster.beat("other", "c", 60)
+    while len(await roster.present("q")) > 1:
+        await asyncio.sleep(0.005)
+    assert await roster.present("q") == ["a"]
+    await roster.leave("q", "a")
+    assert await roster.present("q") == []
