@@ -28,7 +28,7 @@ from gateway.domain.errors import InvalidKey
 from gateway.http.door import ENDPOINTS, Door
 from gateway.http.limits import DoorLimits
 from gateway.http.other import other_routes
-from gateway.http.server import DrainingServer, server_for
+from gateway.http.server import DrainingServer, asgi, server_for
 from gateway.pipeline.desk import Desk
 from gateway.ports import Clock, DirectoryStore, Ledger
 from gateway.providers import openai
@@ -207,7 +207,7 @@ class Gateway:
     def _data_plane(self, loaded: Loaded) -> DrainingServer:
         listen = loaded.settings.listen
         return server_for(
-            self.door,
+            self.door.serve,
             host=listen.host,
             port=listen.port,
             limits=self._limits,
@@ -224,7 +224,7 @@ class Gateway:
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)
         port = admin.port + (self._worker or 0) if admin.port else 0
         return server_for(
-            app, host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
+            asgi(app), host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
 
     async def _mind_memory(self) -> None:
