@@ -160,7 +160,7 @@ class Gateway:
         )
         self._stack.push_async_callback(shared.close)
         await shared.begin()
-        self.books.share(shared.bank, shared.finish)
+        self.books.share(shared.bank, shared.finish, shared.adopt)
         desk = self._desk
         desk.quota, desk.pins, desk.runs = shared.quota, shared.pins, shared.runs
         desk.replays.share(shared.answers, desk.begin)
