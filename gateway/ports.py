@@ -420,6 +420,46 @@ class LedgerReports(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """The call is ours to make."""
+
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The request `request_id` of some process makes the same call, or has made it."""
+
+    request_id: str
+    ended: bool
+
+
+class Answers(Protocol):
+    """Answers under idempotency keys that processes share. `name` tells nothing; what is stored can be read only with
+    `seal`. Every method raises BankAway, and may then be called again: once more changes nothing."""
+
+    async def claim(self, name: bytes, fingerprint: bytes, request_id: str) -> Owned | StoredAnswer | None:
+        """None where the name stands for another request."""
+        ...
+
+    async def renew(self, name: bytes, request_id: str) -> bool:
+        """Every few seconds, so that the claim stays; whether it still is ours."""
+        ...
+
+    async def append(self, name: bytes, seal: bytes, request_id: str, at: int, frame: bytes) -> bool:
+        """The frame at that place; whether the claim still is ours."""
+        ...
+
+    async def end(self, name: bytes, request_id: str, kept_bytes: int | None) -> None:
+        """Nothing follows; None is an answer that nobody shall get again."""
+        ...
+
+    async def read(self, name: bytes, seal: bytes, request_id: str, at: int) -> tuple[list[bytes], bool] | None:
+        """The frames from that place on, and whether they are the last; None where the answer is not there."""
+        ...
+
+
 class Keys(Protocol):
     """Whose key a text is."""
 

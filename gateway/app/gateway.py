@@ -22,6 +22,7 @@ from gateway.config.problems import ConfigInvalid
 from gateway.config.settings import Admin, Loaded, Server
 from gateway.config.sims import bind_sims
 from gateway.domain.breaker import TripRule
+from gateway.domain.budget import Crossing
 from gateway.domain.catalog import Secret
 from gateway.domain.errors import InvalidKey
 from gateway.http.door import ENDPOINTS, Door
@@ -36,6 +37,7 @@ from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
 from gateway.stores.runs import MemoryRuns
+from gateway.telemetry.memory import resident_bytes, shed_at
 from gateway.telemetry.recorder import Sink
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.names import Resolver, system_resolver
@@ -48,6 +50,7 @@ ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
 MEMORY = "memory"
 RESERVED_FILES = 128
 ADMIN_CONNECTIONS = 32
+MEMORY_LOOK_S = 0.25
 
 
 class Gateway:
@@ -72,6 +75,7 @@ class Gateway:
         self._loaded = loaded
         self._read = read
         self.kept: Any = None
+        self._shared: Any = None
         self._sims = Sims(loaded.settings.sims)
         clock = SystemClock() if clock is None else clock
         self._clock = clock
@@ -113,6 +117,8 @@ class Gateway:
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
+            self._stack.callback(asyncio.create_task(self._mind_memory()).cancel)
+            await self.told.tell(self._loaded.settings.webhooks, self._tells_first)
             self.told.watch(self.door, self.health, self.upstream, self.server)
             admin = self._loaded.settings.admin
             if admin is not None:
@@ -143,10 +149,11 @@ class Gateway:
         if url is None:
             return
         room = await asyncio.to_thread(import_module, "gateway.app.sharing")
-        shared = room.Shared(
+        shared = self._shared = room.Shared(
             url.reveal(),
             self._clock,
             self.books.boot,
+            secret=self.doorkeeper.peppers.secret_for(b"answers"),
             health=self.health,
             ledger=ledger,
             budgets=self.doorkeeper.budgets,
@@ -156,6 +163,7 @@ class Gateway:
         self.books.share(shared.bank, shared.finish)
         desk = self._desk
         desk.quota, desk.pins, desk.runs = shared.quota, shared.pins, shared.runs
+        desk.replays.share(shared.answers, desk.begin)
 
     async def wait(self) -> None:
         """Serves until stopped, drains, and gives everything back."""
@@ -178,7 +186,7 @@ class Gateway:
         except ConfigInvalid as error:
             _log.error("the configuration stays as it was; the file has problems:\n%s", error)
             return [str(problem) for problem in error.problems]
-        for name in ("listen", "admin", "server", "telemetry", "sims"):
+        for name in ("listen", "admin", "server", "telemetry", "webhooks", "sims"):
             if getattr(loaded.settings, name) != getattr(self._loaded.settings, name):
                 _log.warning("a change of %r takes effect at the next start", name)
         self._adopt(loaded)
@@ -218,6 +226,14 @@ class Gateway:
         return server_for(
             asgi(app), host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
+
+    async def _mind_memory(self) -> None:
+        while (mark := self._loaded.settings.server.memory_bytes) is not None:
+            self.door.shed = shed_at(resident_bytes(), mark)
+            await asyncio.sleep(MEMORY_LOOK_S)
+
+    async def _tells_first(self, crossing: Crossing) -> bool:
+        return self._shared is None or await self._shared.first(crossing)
 
     def _interrupt(self) -> None:
         self._desk.interrupted = True

@@ -11,6 +11,7 @@ from gateway.domain.record import Provenance
 from gateway.ports import Bank, BankAway, Clock, Ledger, Standing
 from gateway.stores.health import MemoryHealth
 from gateway.stores.pins import MemoryPins
+from gateway.stores.redis.answers import SharedAnswers
 from gateway.stores.redis.bank import Expired, RedisBank
 from gateway.stores.redis.link import Link
 from gateway.stores.redis.pins import SharedPins
@@ -29,10 +30,21 @@ Budgets = Callable[[], Iterable[Budget]]
 
 
 class Shared:
-    """`budgets` are those in force. The ledger is asked in threads, and only when Redis has lost what it knew."""
+    """`secret` is the same in all processes, `budgets` are those in force.
+
+    The ledger is asked in threads, and only when Redis has lost what it knew.
+    """
 
     def __init__(
-        self, url: str, clock: Clock, boot: str, *, health: MemoryHealth, ledger: Ledger, budgets: Budgets
+        self,
+        url: str,
+        clock: Clock,
+        boot: str,
+        *,
+        secret: bytes,
+        health: MemoryHealth,
+        ledger: Ledger,
+        budgets: Budgets,
     ) -> None:
         self._clock = clock
         self._boot = boot
@@ -43,6 +55,7 @@ class Shared:
         self._tasks: list[asyncio.Task[None]] = []
         self.quota = LeasedQuota(clock, self._link, boot, processes=lambda: self._bank.alive)
         self.pins = SharedPins(self._link, MemoryPins(clock))
+        self.answers = SharedAnswers(self._link, secret)
         self.runs = SharedRuns(self._link, MemoryRuns())
         self._mirror = HealthMirror(clock, self._link, health, boot)
 

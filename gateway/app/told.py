@@ -4,11 +4,15 @@ import asyncio
 import contextlib
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
+from importlib import import_module
 from importlib.metadata import version
 from types import TracebackType
+from typing import Any
 
 from gateway.config.settings import Telemetry
 from gateway.domain.budget import Crossing
+from gateway.domain.webhook import Webhook
 from gateway.http.door import Door
 from gateway.http.server import DrainingServer
 from gateway.ports import Clock
@@ -43,6 +47,8 @@ class Told:
         self._exporter: Exporter | None = None
         self._sampling: asyncio.Task[None] | None = None
         self._watchdog = Watchdog()
+        self._webhooks: Any = None
+        self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "Told":
         settings = self._telemetry
@@ -59,6 +65,7 @@ class Told:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self._stack.aclose()
         self._watchdog.stop()
         if self._sampling is not None:
             self._sampling.cancel()
@@ -72,8 +79,16 @@ class Told:
     async def prometheus(self) -> bytes:
         return b"" if self._exporter is None else await self._exporter.prometheus()
 
+    async def tell(self, webhooks: tuple[Webhook, ...], first: Callable[[Crossing], Awaitable[bool]]) -> None:
+        """From now on of thresholds too; `first` says whether it is this process that tells of one."""
+        if webhooks:
+            room = await asyncio.to_thread(import_module, "gateway.telemetry.webhooks")
+            self._webhooks = await self._stack.enter_async_context(room.Webhooks(self._clock, webhooks, first))
+
     def crossed(self, crossing: Crossing) -> None:
         """A budget went over one of its thresholds."""
+        if self._webhooks is not None:
+            self._webhooks.crossed(crossing)
         budget = crossing.budget
         _log.warning(
             "budget %s of tenant %s (%s) is at %d %% for %s",

@@ -20,6 +20,7 @@ from gateway.config.secret_refs import SecretRefs
 from gateway.config.settings import Admin, Listen, Loaded, Server, Settings, Sim, Telemetry
 from gateway.config.urls import BadUrl, split_base_url
 from gateway.domain.catalog import Secret
+from gateway.domain.webhook import Webhook
 
 __all__ = ["ConfigInvalid", "Loaded", "Problem", "load", "load_text"]
 
@@ -134,6 +135,7 @@ def _settings(config: ConfigFile, refs: SecretRefs, book: PriceBook, folder: Pat
         server=Server(**config.server.model_dump()),
         telemetry=Telemetry(**{**telemetry.model_dump(), "otlp_headers": headers}),
         prices=book.prices,
+        webhooks=_webhooks(config, refs, findings),
         sims=tuple(
             Sim(name, str(folder / section.script) if section.script else None, section.seed)
             for name, section in config.providers.items()
@@ -151,6 +153,19 @@ def _admin(config: ConfigFile, listen: Listen, refs: SecretRefs, findings: Findi
         findings.problem(("admin", "port"), message, "give the admin listener a port of its own")
     key = refs.resolve_admin(section.key, ("admin", "key"))
     return Admin(section.host, section.port, key or _NOT_SET)
+
+
+def _webhooks(config: ConfigFile, refs: SecretRefs, findings: Findings) -> tuple[Webhook, ...]:
+    found: list[Webhook] = []
+    for number, section in enumerate(config.webhooks):
+        place: Place = ("webhooks", number)
+        url = refs.resolve_url(section.url, (*place, "url")) or _NOT_SET
+        split = split_base_url(url.reveal(), allow_http=section.allow_http, name="url")
+        if isinstance(split, BadUrl):
+            findings.problem((*place, "url"), split.message.replace(url.reveal(), "it"), split.remedy)
+        secret = None if section.secret is None else refs.resolve(section.secret, (*place, "secret"))
+        found.append(Webhook(url, secret))
+    return tuple(found)
 
 
 def _peppers(config: ConfigFile, refs: SecretRefs) -> tuple[Secret, ...]:

@@ -266,6 +266,7 @@ class TelemetrySection(Section):
 
 
 class ServerSection(Section):
+    memory_bytes: Annotated[int, Field(ge=128 * 1024**2)] | None = None
     body_bytes: Annotated[int, Field(ge=1024, le=1024**3)] = 10 * 1024**2
     head_timeout_s: Seconds = 10.0
     body_timeout_s: Seconds = 30.0
@@ -280,6 +281,12 @@ class ServerSection(Section):
     heartbeat_s: Seconds = 15.0
 
 
+class WebhookSection(Section):
+    url: UrlRef
+    secret: SecretRef | None = None
+    allow_http: bool = False
+
+
 class ConfigFile(Section):
     listen: ListenSection = ListenSection()
     admin: AdminSection | None = None
@@ -291,6 +298,7 @@ class ConfigFile(Section):
     models: Annotated[dict[ModelName, ModelSection], Field(min_length=1)]
     tenants: list[TenantSection] = []
     prices: PricesSection = PricesSection()
+    webhooks: Annotated[list[WebhookSection], Field(max_length=10)] = []
     telemetry: TelemetrySection = TelemetrySection()
     server: ServerSection = ServerSection()
 

@@ -5,6 +5,7 @@ from datetime import date
 
 from gateway.config.problems import Problem
 from gateway.domain.catalog import Catalog, Price, Secret
+from gateway.domain.webhook import Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Admin:
 class Server:
     """The door's limits."""
 
+    memory_bytes: int | None
     body_bytes: int
     head_timeout_s: float
     body_timeout_s: float
@@ -99,6 +101,7 @@ class Settings:
     server: Server
     telemetry: Telemetry
     prices: Prices
+    webhooks: tuple[Webhook, ...] = ()
     sims: tuple[Sim, ...] = ()
 
 

@@ -15,9 +15,10 @@ from gateway.domain.errors import (
     InvalidRequest,
     KeyReused,
     MethodNotAllowed,
+    Overloaded,
 )
 from gateway.domain.money import usd_text
-from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation
+from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation, Priority
 from gateway.http import heads, once
 from gateway.http.cycle import DoorCycle, Message
 from gateway.http.guard import StreamGuard
@@ -75,6 +76,7 @@ class Door:
         self.catalog = catalog
         self.limits = limits
         self.draining = False
+        self.shed: frozenset[Priority] = frozenset()
         self._other = other
 
     def serve(self, cycle: DoorCycle) -> Awaitable[None]:
@@ -149,6 +151,8 @@ class Visit:
             self._check_method()
             key = self._key()
             caller = self._caller(key)
+            if caller.priority in self._door.shed:
+                raise Overloaded("the gateway's memory is nearly full; retry shortly", retry_after_s=1.0)
             self._check_body()
             request = self._at_hand()
             if request is None:
@@ -186,8 +190,9 @@ class Visit:
         """Runs the call, joins the one that runs, or gives its answer again; also the first caller only reads."""
         replays = self._desk.replays
         try:
-            identity = once.identity(caller.key.tenant.id, given)
-            found = replays.claim(identity, once.fingerprint(request), self._id)
+            seal = once.seal(caller.key.tenant.id, given)
+            identity = once.identity(seal)
+            found = await replays.claim(identity, seal, once.fingerprint(request), self._id)
             if isinstance(found, Mismatch):
                 raise KeyReused("this idempotency-key was used with another request; send a new key")
         except GatewayError as error:
@@ -229,7 +234,8 @@ class Visit:
             shown = message if replay is None else once.replayed(message, answer, self._id, ended=replay)
             await self._send(shown)
         if at == 0:
-            await self._refuse(Draining("the gateway is shutting down; send the request again", retry_after_s=1.0))
+            words = "the call under this idempotency-key ended without an answer; send the request again"
+            await self._refuse(Draining(words, retry_after_s=1.0))
 
     def _check_method(self) -> None:
         head = self._cycle.head

@@ -11,11 +11,16 @@ KEY_BYTES_MAX = 256
 HEADER = b"idempotency-key"
 
 
-def identity(tenant: str, given: bytes) -> bytes:
-    """No two tenants share one, and nobody can read the key from it."""
+def seal(tenant: str, given: bytes) -> bytes:
+    """The key itself; no two tenants share one."""
     if not 0 < len(given) <= KEY_BYTES_MAX:
         raise InvalidRequest(f"idempotency-key has {len(given)} bytes; send 1 to {KEY_BYTES_MAX}")
-    return hashlib.sha256(b"%d:%b:%b" % (len(tenant), tenant.encode(), given)).digest()
+    return b"%d:%b:%b" % (len(tenant), tenant.encode(), given)
+
+
+def identity(sealed: bytes) -> bytes:
+    """Nobody can read the key from it."""
+    return hashlib.sha256(sealed).digest()
 
 
 def fingerprint(request: ModelRequest) -> bytes:

@@ -1,19 +1,28 @@
 """One answer for many callers: a call under an idempotency key runs once; who asks again joins it or gets it again."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from gateway.domain.value import value
-from gateway.ports import Clock
+from gateway.formats.answer import Messages, read_messages, write_messages
+from gateway.ports import Answers, BankAway, Clock, Owned
 
 Message = MutableMapping[str, Any]
+_T = TypeVar("_T")
+Begin = Callable[[Coroutine[object, object, None]], None]
 
 TTL_S = 86_400.0
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 ALL_BYTES_MAX = 64 * 1024 * 1024
 ANSWERS_MAX = 100_000
+GATHER_S = 0.02
+LOOK_S = 0.025
+RENEW_S = 4.0
+TRIES = 6
 
 
 class SharedAnswer:
@@ -22,7 +31,7 @@ class SharedAnswer:
     It is written by the one call that runs, `send` has the form of an ASGI send. `request_id` is that call's.
     """
 
-    __slots__ = ("_arrival", "_messages", "bytes", "done", "request_id")
+    __slots__ = ("_arrival", "_messages", "bytes", "done", "kept", "request_id")
 
     def __init__(self, request_id: str) -> None:
         self._messages: list[Message] = []
@@ -30,6 +39,7 @@ class SharedAnswer:
         self.request_id = request_id
         self.bytes = 0
         self.done = False
+        self.kept = False
 
     async def send(self, message: Message) -> None:
         self._messages.append(message)
@@ -51,6 +61,9 @@ class SharedAnswer:
     def whole(self) -> bool:
         last = self._messages[-1] if self._messages else {}
         return bool(last) and last["type"] == "http.response.body" and not last.get("more_body")
+
+    def since(self, at: int) -> Sequence[Message]:
+        return self._messages[at:]
 
     async def message(self, at: int) -> Message | None:
         """The one at that place, once it is there; None after the end."""
@@ -93,7 +106,9 @@ class _Entry:
 class Replays:
     """Answers by key, in the memory of this process; `key` and `fingerprint` are digests that tell nothing.
 
-    Invariant: what runs is never forgotten; of what has ended, the oldest goes first when there is too much.
+    After `share`, other processes join and replay them too, and this one theirs. While the store is away, each process
+    knows its own alone. Invariant: what runs is never forgotten; of what has ended, the oldest goes first when there is
+    too much.
     """
 
     def __init__(self, clock: Clock, *, all_bytes_max: int = ALL_BYTES_MAX) -> None:
@@ -101,8 +116,102 @@ class Replays:
         self._all_bytes_max = all_bytes_max
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._kept_bytes = 0
+        self._answers: Answers | None = None
+        self._begin: Begin | None = None
 
-    def claim(self, key: bytes, fingerprint: bytes, request_id: str) -> Claimed | Found | Mismatch:
+    def share(self, answers: Answers, begin: Begin) -> None:
+        """`begin` takes care of work that goes on without a caller."""
+        self._answers = answers
+        self._begin = begin
+
+    async def claim(self, key: bytes, seal: bytes, fingerprint: bytes, request_id: str) -> Claimed | Found | Mismatch:
+        """`seal` is what only those know who may have the answer."""
+        found = self._claim(key, fingerprint, request_id)
+        if self._answers is None or self._begin is None or not isinstance(found, Claimed):
+            return found
+        answer = found.answer
+        try:
+            stored = await self._surely(partial(self._answers.claim, key, fingerprint, request_id))
+            if stored is None:
+                self.ended(key, keep=False)
+                return Mismatch()
+            if isinstance(stored, Owned):
+                self._begin(self._write_on(self._answers, key, seal, answer))
+                return found
+            answer.request_id = stored.request_id
+            if stored.ended:
+                await self._read_on(self._answers, key, seal, answer)
+            else:
+                self._begin(self._read_on(self._answers, key, seal, answer))
+        except BankAway:
+            return found
+        except BaseException:
+            self.ended(key, keep=False)
+            self._begin(_give_up(self._answers, key, request_id))
+            raise
+        return Found(answer)
+
+    async def _write_on(self, answers: Answers, key: bytes, seal: bytes, answer: SharedAnswer) -> None:
+        """Tells the store of every message, as they come."""
+        request_id, at, owned, frame = answer.request_id, 0, True, 0
+        try:
+            while owned and (messages := await self._coming(answer, at)) is not None:
+                if messages:
+                    written = write_messages(messages)
+                    owned = await self._surely(partial(answers.append, key, seal, request_id, frame, written))
+                    at, frame = at + len(messages), frame + 1
+                else:
+                    owned = await self._surely(partial(answers.renew, key, request_id))
+            kept_bytes = answer.bytes if answer.kept else None
+            await self._surely(partial(answers.end, key, request_id, kept_bytes))
+        except BankAway:
+            return  # the claim ends by itself
+        except asyncio.CancelledError:
+            await _give_up(answers, key, request_id)
+            raise
+
+    async def _coming(self, answer: SharedAnswer, at: int) -> Messages | None:
+        """What has come behind that place, none if nothing did for a while; None after the end."""
+        try:
+            async with asyncio.timeout(RENEW_S):
+                if await answer.message(at) is None:
+                    return None
+        except TimeoutError:
+            return []
+        if not answer.done:
+            await self._clock.sleep_s(GATHER_S)
+        return [*answer.since(at)]
+
+    async def _surely(self, call: Callable[[], Coroutine[object, object, _T]]) -> _T:
+        """A store that is busy for a moment is asked again. Raises BankAway."""
+        for _ in range(TRIES - 1):
+            try:
+                return await call()
+            except BankAway:
+                await self._clock.sleep_s(LOOK_S)
+        return await call()
+
+    async def _read_on(self, answers: Answers, key: bytes, seal: bytes, answer: SharedAnswer) -> None:
+        """Takes over what another process writes, to its end."""
+        at, ended = 0, False
+        try:
+            while not ended:
+                found = await self._surely(partial(answers.read, key, seal, answer.request_id, at))
+                if found is None:
+                    break
+                frames, ended = found
+                at += len(frames)
+                for frame in frames:
+                    for message in read_messages(frame):
+                        await answer.send(message)
+                if not ended:
+                    await self._clock.sleep_s(LOOK_S)
+        except BankAway:
+            pass
+        finally:
+            self.ended(key, keep=ended)
+
+    def _claim(self, key: bytes, fingerprint: bytes, request_id: str) -> Claimed | Found | Mismatch:
         entry = self._entries.get(key)
         if entry is not None and entry.answer.done and entry.expires_s <= self._clock.monotonic_s():
             self._forget(key)
@@ -118,9 +227,11 @@ class Replays:
         entry = self._entries.get(key)
         if entry is None:
             return
-        entry.answer.abandon()
-        self._kept_bytes += entry.answer.bytes
-        if not keep or not entry.answer.whole or entry.answer.bytes > ANSWER_BYTES_MAX:
+        answer = entry.answer
+        answer.kept = keep and answer.whole and answer.bytes <= ANSWER_BYTES_MAX
+        answer.abandon()
+        self._kept_bytes += answer.bytes
+        if not answer.kept:
             self._forget(key)
         self._shrink()
 
@@ -133,3 +244,8 @@ class Replays:
 
     def _forget(self, key: bytes) -> None:
         self._kept_bytes -= self._entries.pop(key).answer.bytes
+
+
+async def _give_up(answers: Answers, key: bytes, request_id: str) -> None:
+    with contextlib.suppress(BankAway):
+        await answers.end(key, request_id, None)

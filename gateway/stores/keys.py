@@ -34,6 +34,10 @@ class Peppers:
         pepper = self._peppers.get(pepper_id or self.newest, _NOBODY)
         return hmac.digest(pepper, text.encode(), "sha256")
 
+    def secret_for(self, purpose: bytes) -> bytes:
+        """From the newest pepper, the same in every process that has it."""
+        return hmac.digest(self._peppers[self.newest], b"for:" + purpose, "sha256")
+
     def id_of(self, text: str) -> str:
         """The public id of a key that is not of our form; it says nothing about the key."""
         parsed = parse_key(text)

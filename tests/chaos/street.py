@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ import msgspec
 from gateway.sim.server import Simulator
 from gateway.stores.sql.opening import Kept
 from tests.e2e.processes import METERWAY, Process
-from tests.redis import Server
+from tests.redis import Sentinels, Server
 from tests.rows.talk import Seen, request, talk
 
 KEY = "gw_caller_one_0123456789"
@@ -47,7 +47,7 @@ class Street:
     sim: Simulator
     budget_usd: float
     workers: int = 1
-    store: Server | None = None
+    store: Server | Sentinels | None = None
     usd_per_million: tuple[int, int] = (1, 2)
     tenant: dict[str, Any] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_ports(1))
@@ -109,14 +109,16 @@ class Street:
                 assert time.monotonic() < until_s, f"no worker on {port}"
                 await asyncio.sleep(0.02)
 
-    async def ask(self, number: int, *, stream: bool, max_tokens: int | None = 150) -> Seen | None:
+    async def ask(
+        self, number: int, *, stream: bool, max_tokens: int | None = 150, headers: Mapping[str, str] = {}
+    ) -> Seen | None:
         """None where the gateway died under it."""
         body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": f"question {number}"}]}
         if max_tokens is not None:
             body["max_tokens"] = max_tokens
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        message = request(msgspec.json.encode(body), {"authorization": f"Bearer {KEY}"})
+        message = request(msgspec.json.encode(body), {"authorization": f"Bearer {KEY}", **headers})
         started_s = time.monotonic()
         with contextlib.suppress(OSError, AssertionError, ValueError, IndexError, TimeoutError):
             seen = await talk(self.port, message)
@@ -153,8 +155,9 @@ class Street:
         return *usage, sum(entry.cost_nano_usd for entry in found)
 
     def seen(self) -> tuple[int, int, int]:
-        """The callers."""
-        usages = [usage for seen in self.answers if seen.status == 200 for usage in _usages(seen)]
+        """The callers, of calls that they began."""
+        begun = [seen for seen in self.answers if seen.status == 200 and "x-gateway-replay-of" not in seen.headers]
+        usages = [usage for seen in begun for usage in _usages(seen)]
         tokens = sum(u["prompt_tokens"] for u in usages), sum(u["completion_tokens"] for u in usages)
         return *tokens, self.cost(*tokens)
 
@@ -214,8 +217,9 @@ async def _listens(port: int) -> bool:
     return False
 
 
-def lent_out(server: Server) -> list[tuple[int, int]]:
+def lent_out(store: Server | Sentinels) -> list[tuple[int, int]]:
     """Of each counter in the store: spent, lent."""
+    server = store.master if isinstance(store, Sentinels) else store
     counters = [server.say("HMGET", key, "p", "l") for key in server.say("KEYS", "gw:*:c:*")]
     return [(int(spent), int(lent)) for spent, lent in counters]
 
