@@ -79,12 +79,11 @@ class Door:
         self.shed: frozenset[Priority] = frozenset()
         self._other = other
 
-    async def serve(self, cycle: DoorCycle) -> None:
+    def serve(self, cycle: DoorCycle) -> Awaitable[None]:
         endpoint = _BY_PATH.get(cycle.head.path)
         if endpoint is None:
-            await self._other(cycle.scope(), cycle.receive, cycle.send)
-        else:
-            await Visit(self, endpoint, cycle, cycle.send).serve()
+            return self._other(cycle.scope(), cycle.receive, cycle.send)
+        return Visit(self, endpoint, cycle, cycle.send).serve()
 
 
 class Visit:
@@ -154,7 +153,10 @@ class Visit:
             caller = self._caller(key)
             if caller.priority in self._door.shed:
                 raise Overloaded("the gateway's memory is nearly full; retry shortly", retry_after_s=1.0)
-            request = await self._parse(await self._body())
+            self._check_body()
+            request = self._at_hand()
+            if request is None:
+                request = await self._awaited()
         except GatewayError as error:
             self._record_refusal(key, error)
             await self._refuse(error)
@@ -179,7 +181,9 @@ class Visit:
         except GatewayError as error:
             await self._refuse(error, exchange)
             return False
-        await self._whole(exchange)
+        headers, body = self._whole(exchange)
+        if not self._answered(200, headers, body):
+            await self._answer(200, headers, body)
         return True
 
     async def _exchange_once(self, caller: Caller, request: ModelRequest, given: bytes) -> None:
@@ -272,7 +276,8 @@ class Visit:
             priority=heads.priority_of(head),
         )
 
-    async def _body(self) -> bytes:
+    def _check_body(self) -> None:
+        """What the head says of it."""
         limit = self._door.limits.body_bytes
         declared = self._head.get(b"content-length")
         if declared is not None and (not declared.isdigit() or int(declared[:16]) > limit):
@@ -280,14 +285,17 @@ class Visit:
         encoding = self._head.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise InvalidRequest(f"content-encoding {encoding[:40].decode('latin-1')!r} is not served; send plain JSON")
-        body = self._cycle.whole_body()
-        if body is None:
-            body = await self._rest_of_body(limit)
-        if len(body) > limit:
-            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
-        return body
 
-    async def _rest_of_body(self, limit: int) -> bytes:
+    def _at_hand(self) -> ModelRequest | None:
+        """The request of a small body that is here, as most are; without an await."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.unread_bytes > min(OFF_LOOP_BYTES, self._door.limits.body_bytes):
+            return None
+        body = cycle.whole_body()
+        return None if body is None else self._endpoint.parse(body)
+
+    async def _awaited(self) -> ModelRequest:
+        limit = self._door.limits.body_bytes
         pieces: list[bytes] = []
         size, more = 0, True
         while more and size <= limit:
@@ -297,21 +305,21 @@ class Visit:
             pieces.append(piece)
             size += len(piece)
             more = self._cycle.more_body
-        return b"".join(pieces)
-
-    async def _parse(self, body: bytes) -> ModelRequest:
-        if len(body) > OFF_LOOP_BYTES:
+        if size > limit:
+            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+        body = b"".join(pieces)
+        if size > OFF_LOOP_BYTES:
             return await asyncio.to_thread(self._endpoint.parse, body)
         return self._endpoint.parse(body)
 
-    async def _whole(self, exchange: Exchange) -> None:
+    def _whole(self, exchange: Exchange) -> tuple[heads.Headers, bytes]:
         """The exchange is settled by now: what the client receives is on record."""
         reply = exchange.reply
         if reply is None:
             raise AssertionError("a whole answer is sent after its exchange")
         headers = [_JSON, (b"content-length", b"%d" % len(reply.body)), *self._account(exchange)]
         headers += heads.cost_header(exchange.trace.cost_nano_usd)
-        await self._answer(200, headers, reply.body)
+        return headers, reply.body
 
     def _account(self, exchange: Exchange) -> heads.Headers:
         """What happened, for the response's head."""
@@ -380,8 +388,11 @@ class Visit:
             headers.append((b"allow", b"POST"))
         await self._answer(failures.status_of(error), headers, body)
 
+    def _answered(self, status: int, headers: heads.Headers, body: bytes) -> bool:
+        return not self._shared and self._cycle.answer(status, headers, body)
+
     async def _answer(self, status: int, headers: heads.Headers, body: bytes) -> None:
-        if not self._shared and self._cycle.answer(status, headers, body):
+        if self._answered(status, headers, body):
             return
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})

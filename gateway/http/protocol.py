@@ -241,7 +241,7 @@ class DoorProtocol(asyncio.Protocol):
 
     def _start(self, cycle: DoorCycle) -> None:
         self._running = cycle
-        task = cycle.task = self._loop.create_task(self._run(cycle))
+        task = cycle.task = asyncio.Task(self._run(cycle), loop=self._loop, name="request")  # a number costs 0.3 us
         self._listener.tasks.add(task)
 
     async def _run(self, cycle: DoorCycle) -> None:
