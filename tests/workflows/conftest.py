@@ -16,6 +16,7 @@ from agent_runtime.temporal.runtime import TemporalRuntime, connect
 from agent_runtime.temporal.shapes import Settings
 from agent_runtime.temporal.workers import Crew
 from tests.agent_runtime.lab import Lab, running
+from tests.e2e.processes import lab as lab_of_clients
 
 QUICK = Settings(queue="test", heartbeat_s=3.0)
 
@@ -31,6 +32,12 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with running(tmp_path_factory.mktemp("workflow-lab")) as own:
         yield own
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with lab_of_clients(tmp_path_factory.mktemp("gateway")) as environ:
+        yield environ
 
 
 @pytest.fixture
