@@ -17,6 +17,9 @@ from gateway.providers.sse import Frame, Framer, FramingError
 
 CAPABILITIES = Capabilities()
 
+_USUAL_TIERS = frozenset({b"", b"null", b'"default"', b'"auto"', b'"standard"'})
+_TIER_CHARS = 64
+
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.EMBEDDINGS: "/embeddings"}
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 _NEW_LIMIT_HOSTS = frozenset({"api.openai.com"})
@@ -124,7 +127,7 @@ def decode_reply(request: ModelRequest, body: bytes) -> Reply:
         if chat.choices is None:
             raise _malformed("the provider's answer has no 'choices'")
         reasons = tuple([choice.finish_reason for choice in chat.choices if choice.finish_reason is not None])
-        return Reply(body, usage_of(chat.usage), reasons, len(chat.choices))
+        return Reply(body, usage_of(chat.usage), reasons, len(chat.choices), _tier_of(chat.service_tier))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _malformed("the provider's answer is not JSON of the expected shape") from None
 
@@ -189,6 +192,13 @@ def usage_of(raw: msgspec.Raw | bytes) -> Usage | None:
         image_input=part(of_input.image_tokens, tokens_in),
         audio_output=part(of_output.audio_tokens, tokens_out),
     )
+
+
+def _tier_of(raw: msgspec.Raw) -> str | None:
+    """Any other than the usual tier has prices of its own."""
+    tier = bytes(raw)
+    usual = tier in _USUAL_TIERS or not tier.startswith(b'"')
+    return None if usual else tier[1:-1].decode(errors="replace")[:_TIER_CHARS]
 
 
 def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, wall_s: float) -> Failure:
@@ -277,13 +287,15 @@ def _event(frame: Frame) -> StreamEvent:
         return StreamEvent(EventKind.ERROR, frame.raw, failure=inner_failure(error))
     usage = usage_of(chunk.usage)
     if not chunk.choices:
-        return StreamEvent(EventKind.USAGE if usage else EventKind.PROLOGUE, frame.raw, usage=usage)
+        kind = EventKind.USAGE if usage else EventKind.PROLOGUE
+        return StreamEvent(kind, frame.raw, usage=usage, service_tier=_tier_of(chunk.service_tier))
     produced, reason = 0, None
     for choice in chunk.choices:
         reason = choice.finish_reason or reason
         produced += _produced(choice)
     kind = EventKind.FINISH if reason else EventKind.CONTENT if produced else EventKind.PROLOGUE
-    return StreamEvent(kind, frame.raw, produced, usage, None, reason)
+    tier = None if usage is None else _tier_of(chunk.service_tier)
+    return StreamEvent(kind, frame.raw, produced, usage, None, reason, tier)
 
 
 def _broken(raw: bytes, message: str) -> StreamEvent:

@@ -1,0 +1,111 @@
+"""What a process of the runtime is told by its environment, read once."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent_runtime.api.agent import Agent
+from agent_runtime.api.services import local_services, redis_services, sqlite_services
+from agent_runtime.connectors import secrets
+from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.desk.services import Services
+from agent_runtime.spec.agent import KEY_LIKE
+from sdk_client import LLMClient
+
+ENVIRONMENTS = ("development", "production")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """`store` is `memory`, a path of a SQLite file, or a redis:// URL; keys are references (env:, file:)."""
+
+    gateway_url: str = "http://127.0.0.1:8080/v1"
+    gateway_key: str = "env:METERWAY_DEMO_KEY"
+    store: str = "meterway-agents.db"
+    temporal: str = "127.0.0.1:7233"
+    namespace: str = "default"
+    queue: str = "meterway"
+    payload_key: str | None = None
+    blobs: str | None = None
+    environment: str = "development"
+    otlp_endpoint: str | None = None
+    heartbeat_s: float = 30.0
+
+    @property
+    def production(self) -> bool:
+        return self.environment == "production"
+
+
+SETTINGS = {
+    "gateway_url": "METERWAY_GATEWAY_URL",
+    "gateway_key": "METERWAY_AGENT_KEY",
+    "store": "METERWAY_AGENT_STORE",
+    "temporal": "METERWAY_TEMPORAL",
+    "namespace": "METERWAY_TEMPORAL_NAMESPACE",
+    "queue": "METERWAY_AGENT_QUEUE",
+    "payload_key": "METERWAY_PAYLOAD_KEY",
+    "blobs": "METERWAY_PAYLOAD_FOLDER",
+    "environment": "METERWAY_ENVIRONMENT",
+    "otlp_endpoint": "METERWAY_OTLP_ENDPOINT",
+    "heartbeat_s": "METERWAY_AGENT_HEARTBEAT_S",
+}
+SECRET_SETTINGS = ("gateway_key", "payload_key")
+
+
+def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
+    given: dict[str, Any] = {field: environ[name] for field, name in SETTINGS.items() if environ.get(name)}
+    for field in SECRET_SETTINGS:
+        if field in given and secrets.REFERENCE.fullmatch(given[field]) is None:
+            given[field] = f"env:{SETTINGS[field]}"
+    if "heartbeat_s" in given:
+        given["heartbeat_s"] = _seconds(given["heartbeat_s"])
+    config = RuntimeConfig(**given)
+    if config.environment not in ENVIRONMENTS:
+        raise ConfigError(f"METERWAY_ENVIRONMENT is {config.environment!r}; give one of {list(ENVIRONMENTS)!r}")
+    if KEY_LIKE.search(config.gateway_url):
+        raise ConfigError("METERWAY_GATEWAY_URL holds a key; give it as METERWAY_AGENT_KEY")
+    return config
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"METERWAY_AGENT_HEARTBEAT_S is {text!r}; give seconds") from None
+
+
+def services_of(config: RuntimeConfig) -> Services:
+    client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key))
+    if config.store == "memory":
+        return local_services(client)
+    if config.store.startswith(("redis://", "rediss://")):
+        return redis_services(client, config.store)
+    return sqlite_services(client, Path(config.store))
+
+
+def load_agents(names: str, services: Services) -> list[Agent]:
+    """`package.module:name`, several with commas. The name is an agent, or a function that makes one of services."""
+    agents: list[Agent] = []
+    for name in filter(None, (one.strip() for one in names.split(","))):
+        module, _, attribute = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute or "agent")
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"agents names {name!r}, which cannot be loaded ({error}); write package.module:name"
+            ) from error
+        made = found if isinstance(found, Agent) else found(services)
+        if not isinstance(made, Agent):
+            raise ConfigError(f"agents names {name!r}, which is no agent but {type(made).__name__}")
+        made.services = made.services or services
+        agents.append(made)
+    if not agents:
+        raise ConfigError("agents is empty; name at least one, such as examples.research:agent")
+    return agents
+
+
+def inside(config: RuntimeConfig, **changes: Any) -> RuntimeConfig:
+    """With what the command line says instead."""
+    return replace(config, **{name: value for name, value in changes.items() if value is not None})

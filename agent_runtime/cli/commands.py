@@ -1,0 +1,122 @@
+"""The commands, and how their arguments become what they work with."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent_runtime.api.config import config_of, inside, load_agents, services_of
+from agent_runtime.cli.durable import environ, on_temporal, replay
+from agent_runtime.cli.running import Ask, run_once, serve_agents, work
+from agent_runtime.contracts.errors import AgentError
+from agent_runtime.domain.values import Principal
+from agent_runtime.temporal.workers import Tuning
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Agents: run them, work for them, serve them.")
+Agents = Annotated[str, typer.Option("--agents", help="package.module:name, several with commas")]
+Temporal = Annotated[str | None, typer.Option("--temporal", help="HOST:PORT of Temporal")]
+LOG_FORMAT = "%(message)s"
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("temporalio").setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    app()
+
+
+def done(work_: Coroutine[Any, Any, int]) -> None:
+    """An error of ours is told in one line; anything else is a bug and keeps its traceback."""
+    try:
+        code = asyncio.run(work_)
+    except AgentError as error:
+        typer.echo(f"meterway-agent: {error}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(code)
+
+
+@app.command()
+def worker(
+    agents: Agents,
+    temporal: Temporal = None,
+    health_port: Annotated[int, typer.Option(help="of /healthz and /readyz; 0 for none")] = 0,
+    activities: Annotated[int | None, typer.Option(help="at the same time, for each queue")] = None,
+    workflow_tasks: Annotated[int | None, typer.Option(help="at the same time, for each queue")] = None,
+    per_second: Annotated[float | None, typer.Option(help="activities begun each second, for each queue")] = None,
+    grace_s: Annotated[float, typer.Option(help="for what is under way when it is told to stop")] = 30.0,
+) -> None:
+    """Work for agents: poll their queues and those of all agents below them."""
+    config = inside(config_of(environ()), temporal=temporal)
+    tuning = Tuning(workflow_tasks, activities, per_second, grace_s=grace_s)
+    done(work(config, agents, tuning, health_port))
+
+
+@app.command()
+def run(
+    agent: Annotated[str, typer.Argument(help="package.module:name")],
+    text: Annotated[str, typer.Argument(help="what it shall do")],
+    temporal: Temporal = None,
+    dev: Annotated[bool, typer.Option("--dev", help="on a Temporal server and workers of its own")] = False,
+    tenant: str = "demo",
+    user: str = "you",
+    approve: Annotated[Ask, typer.Option(help="who decides about tools")] = Ask.ASK,
+    show_json: Annotated[bool, typer.Option("--json", help="the result as JSON")] = False,
+) -> None:
+    """Run an agent once: in this process, or on Temporal with --temporal or --dev."""
+    config = inside(config_of(environ()), temporal=temporal)
+    durable = temporal is not None or dev
+
+    async def go() -> int:
+        services = services_of(config)
+        loaded = load_agents(agent, services)
+        who = Principal(tenant, user)
+        if not durable:
+            return await run_once(loaded[0], text, who, approve, show_json=show_json)
+        async with on_temporal(config, loaded, services, development=dev):
+            return await run_once(loaded[0], text, who, approve, show_json=show_json)
+
+    done(go())
+
+
+@app.command("replay")
+def replay_command(folder: Annotated[Path, typer.Argument(help="of recorded histories, *.json")]) -> None:
+    """Replay recorded histories: 1 if this code would go another way than what was recorded."""
+
+    async def go() -> int:
+        told = await replay(folder, config_of(environ()))
+        for name, why in told:
+            typer.echo(f"{name}: {'as recorded' if why is None else why}")
+        if not told:
+            typer.echo(f"there is no *.json in {str(folder)!r}", err=True)
+        return int(not told or any(why is not None for _, why in told))
+
+    done(go())
+
+
+@app.command()
+def serve(
+    agents: Agents,
+    host: str = "127.0.0.1",
+    port: int = 8085,
+    temporal: Temporal = None,
+    dev: Annotated[bool, typer.Option("--dev", help="on a Temporal server and workers of its own")] = False,
+) -> None:
+    """Serve agents over HTTP, with a chat page."""
+    config = inside(config_of(environ()), temporal=temporal)
+    durable = temporal is not None or dev
+    done(serve_agents(config, agents, host, port, durable=durable, development=dev))
+
+
+@app.command("fingerprint")
+def fingerprint_command(agents: Agents) -> None:
+    """Print the fingerprint of each agent, as workers and callers compare it."""
+    config = inside(config_of(environ()), store="memory")
+    loaded = load_agents(agents, services_of(config))
+    typer.echo(json.dumps({agent.spec.name: agent.fingerprint for agent in loaded}, indent=2))

@@ -1,0 +1,92 @@
+"""What the commands need of Temporal: clients, crews, and a development server when asked for."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from temporalio.client import Client, WorkflowHistory
+
+from agent_runtime.api.agent import Agent
+from agent_runtime.api.config import RuntimeConfig
+from agent_runtime.connectors import secrets
+from agent_runtime.desk.services import Services
+from agent_runtime.spec.agent import AgentSpec
+from agent_runtime.temporal.codec import Codec, FileBlobs
+from agent_runtime.temporal.devserver import temporary
+from agent_runtime.temporal.runtime import TemporalRuntime, connect
+from agent_runtime.temporal.shapes import Settings
+from agent_runtime.temporal.workers import Crew, Tuning, replayer
+
+
+def codec_of(config: RuntimeConfig) -> Codec | None:
+    if config.payload_key is None and config.blobs is None:
+        return None
+    key = None if config.payload_key is None else secrets.resolved(config.payload_key)
+    return Codec(blobs=None if config.blobs is None else FileBlobs(Path(config.blobs)), key=key)
+
+
+def settings_of(config: RuntimeConfig) -> Settings:
+    return Settings(queue=config.queue, heartbeat_s=config.heartbeat_s)
+
+
+async def client_of(config: RuntimeConfig) -> Client:
+    return await connect(config.temporal, namespace=config.namespace, codec=codec_of(config))
+
+
+def specs_of(agents: list[Agent]) -> list[AgentSpec]:
+    return [spec for agent in agents for spec in agent.spec.below()]
+
+
+def own_folder() -> Path:
+    folder = Path(".meterway")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@asynccontextmanager
+async def on_temporal(
+    config: RuntimeConfig, agents: list[Agent], services: Services, *, development: bool
+) -> AsyncIterator[TemporalRuntime]:
+    """All agents run there. `development`: with a server and workers of its own."""
+    async with AsyncExitStack() as stack:
+        if development:
+            address = await stack.enter_async_context(temporary(own_folder()))
+            client = await connect(address, codec=codec_of(config))
+            await stack.enter_async_context(Crew(client, specs_of(agents), services, config.queue))
+        else:
+            client = await client_of(config)
+        runtime = TemporalRuntime(client, services, settings_of(config))
+        for agent in agents:
+            agent.on(runtime)
+        yield runtime
+
+
+def crew_of(client: Client, agents: list[Agent], services: Services, config: RuntimeConfig, tuning: Tuning) -> Crew:
+    return Crew(client, specs_of(agents), services, config.queue, tuning)
+
+
+async def replay(folder: Path, config: RuntimeConfig) -> list[tuple[str, str | None]]:
+    """Each recorded history with what it says of this code: None if it goes the same way."""
+    told: list[tuple[str, str | None]] = []
+    for path in await asyncio.to_thread(lambda: sorted(folder.glob("*.json"))):
+        history = WorkflowHistory.from_json(path.stem, await asyncio.to_thread(path.read_text))
+        result = await replayer(codec_of(config)).replay_workflow(history, raise_on_replay_failure=False)
+        failure = result.replay_failure
+        told.append((path.name, None if failure is None else str(failure).splitlines()[0]))
+    return told
+
+
+async def until_told() -> None:
+    """SIGTERM or SIGINT."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+
+
+def environ() -> dict[str, str]:
+    return dict(os.environ)

@@ -1,0 +1,1 @@
+"""The ways out: the gateway, its budgets, MCP servers."""

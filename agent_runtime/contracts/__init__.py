@@ -1,0 +1,1 @@
+"""What callers of the runtime see: requests, results and errors."""

@@ -1,0 +1,1 @@
+"""The desk: does what the loop asks for, for whichever driver."""

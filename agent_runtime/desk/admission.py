@@ -1,0 +1,86 @@
+"""Whether a run may begin, and which run a request belongs to."""
+
+import secrets
+from dataclasses import dataclass
+
+from agent_runtime.contracts.errors import ConfigError, NotAllowed, TooManyRuns, TurnConflict
+from agent_runtime.contracts.run import RunRequest
+from agent_runtime.desk.services import Services
+from agent_runtime.domain.values import RunRef
+from agent_runtime.ports import RunEntry
+from agent_runtime.spec.agent import AgentSpec
+
+INPUT_CHARS_MAX = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """`fresh` is False when the request had begun this run before."""
+
+    ref: RunRef
+    fresh: bool
+    timeout_s: float
+
+
+def check(spec: AgentSpec, request: RunRequest) -> float:
+    """The time that the run has: the shorter of the agent's and the caller's."""
+    if not request.principal.tenant:
+        raise NotAllowed("the request has no tenant; every run needs one")
+    if not request.input and not request.images:
+        raise ConfigError("input is empty; say what the agent shall do")
+    if len(request.input) > INPUT_CHARS_MAX:
+        raise ConfigError(f"input has {len(request.input)} characters; send at most {INPUT_CHARS_MAX}")
+    own_s = spec.settled.timeout_s or 0.0
+    if request.timeout_s is None:
+        return own_s
+    if request.timeout_s <= 0:
+        raise ConfigError(f"timeout_s is {request.timeout_s!r}; give more than 0 seconds")
+    return min(own_s, request.timeout_s)
+
+
+def room(services: Services, running: dict[str, str], tenant: str) -> None:
+    """`running` is the tenant of each run under way in this process."""
+    if len(running) >= services.runs_max:
+        raise TooManyRuns(f"{len(running)} runs are under way, which is all that this process takes; try again later")
+    mine = sum(one == tenant for one in running.values())
+    if mine >= services.runs_per_tenant_max:
+        raise TooManyRuns(
+            f"tenant {tenant!r} has {mine} runs under way, which is all that it may have; try again later"
+        )
+
+
+async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Admitted:
+    timeout_s = check(spec, request)
+    whose = request.principal
+    asked = None if request.request_id is None else f"{whose.tenant}/{spec.name}/{request.request_id}"
+    if asked is not None and (known := await services.runs.find(asked)) is not None:
+        return await _attached(services, known, timeout_s)
+    run_id = f"run-{secrets.token_hex(8)}"
+    ref = RunRef(
+        run_id=run_id,
+        agent=spec.name,
+        principal=whose,
+        root_run_id=run_id,
+        conversation_id=request.conversation_id,
+        stream=request.stream,
+        retry_of=request.retry_of,
+    )
+    conversation = request.conversation_id
+    if conversation is not None:
+        holder = await services.conversations.claim(whose, conversation, run_id, timeout_s + 60.0)
+        if holder != run_id:
+            text = f"conversation {conversation!r} has a turn under way; attach to run {holder!r}"
+            raise TurnConflict(text, active_run_id=holder, ref=ref)
+    began = await services.runs.begin(RunEntry(ref, request.input), asked)
+    if began != run_id:
+        if conversation is not None:
+            await services.conversations.release(whose, conversation, run_id)
+        return await _attached(services, began, timeout_s)
+    return Admitted(ref, True, timeout_s)
+
+
+async def _attached(services: Services, run_id: str, timeout_s: float) -> Admitted:
+    entry = await services.runs.get(run_id)
+    if entry is None:
+        raise ConfigError(f"run {run_id!r} is not kept any more; send a new request_id")
+    return Admitted(entry.ref, False, timeout_s)

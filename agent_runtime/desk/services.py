@@ -1,0 +1,36 @@
+"""Everything from outside that an agent works with, in one value."""
+
+from dataclasses import dataclass, field
+
+from agent_runtime.ports import LLM, Clock, Conversations, EventLog, Memory, Recorder, Roster, Runs, Shared, Treasurer
+from agent_runtime.tools.access import Authorizer
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`authorizers` hold for every agent."""
+
+    llm: LLM
+    events: EventLog
+    conversations: Conversations
+    runs: Runs
+    roster: Roster
+    clock: Clock
+    recorder: Recorder
+    memory: Memory | None = None
+    treasurer: Treasurer | None = None
+    authorizers: tuple[Authorizer, ...] = ()
+    runs_max: int = 1_000
+    runs_per_tenant_max: int = 1_000
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def local_stores(self) -> list[str]:
+        """Those that other processes cannot see."""
+        stores: dict[str, Shared | None] = {
+            "events": self.events,
+            "conversations": self.conversations,
+            "runs": self.runs,
+            "roster": self.roster,
+            "memory": self.memory,
+        }
+        return [name for name, store in stores.items() if store is not None and not store.distributed]

@@ -1,0 +1,1 @@
+"""The agent loop and its values: pure, no I/O, no clock, no library."""

@@ -1,0 +1,1 @@
+"""Agents over HTTP: runs, events, approvals, a chat page; and the health of workers."""

@@ -1,0 +1,1 @@
+"""What an agent is made of, whether that makes sense, and its fingerprint."""

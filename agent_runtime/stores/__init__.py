@@ -1,0 +1,1 @@
+"""What outlives a step of a run: events, conversations, runs, memories; in memory, SQLite or Redis."""

@@ -1,0 +1,1 @@
+"""What operators see of runs: metrics, spans, one line for each run."""

@@ -1,0 +1,38 @@
+"""The names of what is measured."""
+
+COUNTERS = (
+    "agent.run.started",
+    "agent.run.completed",
+    "agent.run.failed",
+    "agent.run.rejected",
+    "agent.stream.started",
+    "agent.llm.call.started",
+    "agent.llm.call.completed",
+    "agent.llm.call.failed",
+    "agent.tool.call.started",
+    "agent.tool.call.completed",
+    "agent.tool.call.failed",
+    "agent.retriever.call.completed",
+    "agent.retriever.call.failed",
+    "agent.memory.recall.completed",
+    "agent.memory.store.completed",
+    "agent.budget.exceeded",
+    "agent.budget.approval.approved",
+    "agent.budget.approval.rejected",
+    "agent.budget.approval.timed_out",
+    "agent.approval.approved",
+    "agent.approval.rejected",
+    "agent.approval.timed_out",
+    "agent.hook.failed",
+    "agent.fingerprint.mismatch",
+)
+HISTOGRAMS = {
+    "agent.run.duration_ms": "ms",
+    "agent.llm.latency_ms": "ms",
+    "agent.llm.tokens.input": "{token}",
+    "agent.llm.tokens.output": "{token}",
+    "agent.llm.tokens.cached": "{token}",
+    "agent.llm.tokens.reasoning": "{token}",
+    "agent.llm.cost_usd": "USD",
+    "agent.tool.latency_ms": "ms",
+}

@@ -1,0 +1,251 @@
+"""Runs agents on Temporal, and answers for them by run id."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any, Self
+
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from agent_runtime.contracts.errors import AgentError, ConfigError, NotAllowed, NoWorkersAvailable, UnknownRun
+from agent_runtime.contracts.run import RunRequest, RunStatus, status_of
+from agent_runtime.desk import admission
+from agent_runtime.desk.following import follow
+from agent_runtime.desk.services import Services
+from agent_runtime.domain.approval import Decision, run_of
+from agent_runtime.domain.happened import Begun
+from agent_runtime.domain.limits import Mode
+from agent_runtime.domain.state import new_run
+from agent_runtime.domain.todo import Outcome, Shown
+from agent_runtime.domain.values import RunRef
+from agent_runtime.spec.agent import AgentSpec, plan_of
+from agent_runtime.spec.fingerprint import fingerprint
+from agent_runtime.temporal.codec import Codec, converter
+from agent_runtime.temporal.shapes import RunInput, Settings, queue_of
+from agent_runtime.temporal.workflow import AgentRun
+
+CONNECT_S = 10.0
+POLLERS_WAIT_S = 15.0
+POLLERS_EVERY_S = 0.5
+ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
+
+
+async def connect(address: str, *, namespace: str = "default", codec: Codec | None = None) -> Client:
+    """Also makes sure that the search attributes exist."""
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            client = await Client.connect(address, namespace=namespace, data_converter=converter(codec))
+    except (RuntimeError, TimeoutError) as error:
+        raise ConfigError(f"Temporal does not answer at {address!r}; start it or give another address") from error
+    wanted = AddSearchAttributesRequest(
+        namespace=namespace,
+        search_attributes=dict.fromkeys(ATTRIBUTES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
+    )
+    try:
+        await client.operator_service.add_search_attributes(wanted)
+    except RPCError as error:
+        if error.status not in (RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.PERMISSION_DENIED):
+            raise
+    return client
+
+
+def plans_of(spec: AgentSpec) -> dict[str, Any]:
+    return {one.name: plan_of(one, fingerprint(one)) for one in spec.below()}
+
+
+class TemporalRuntime:
+    """Implements api.Runtime. Any process may start, follow and decide; the work is done by workers."""
+
+    def __init__(
+        self,
+        client: Client,
+        services: Services,
+        settings: Settings | None = None,
+        *,
+        pollers_wait_s: float = POLLERS_WAIT_S,
+    ) -> None:
+        local = services.local_stores()
+        if local:
+            raise ConfigError(
+                f"services.{local[0]} is in the memory of one process, which workers cannot see; "
+                "use sqlite_services on one machine, or redis_services"
+            )
+        self.services = services
+        self._client = client
+        self._settings = settings or Settings()
+        self._pollers_wait_s = pollers_wait_s
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Runs go on without this process."""
+
+    async def start(self, spec: AgentSpec, request: RunRequest) -> str:
+        made = fingerprint(spec)
+        queue = queue_of(self._settings.queue, spec.name, made)
+        timeout_s = admission.check(spec, request)
+        if spec.mode is Mode.INTERACTIVE:
+            await self._wait_for_pollers(spec, queue, min(self._pollers_wait_s, timeout_s))
+        admitted = await admission.admit(spec, self.services, request)
+        if admitted.fresh:
+            await self._start(spec, made, admitted, request)
+        return admitted.ref.run_id
+
+    async def _start(self, spec: AgentSpec, made: str, admitted: admission.Admitted, request: RunRequest) -> None:
+        now_s = self.services.clock.now_s()
+        deadline_s = now_s + admitted.timeout_s
+        state = new_run(admitted.ref, plan_of(spec, made), deadline_s, secrets.token_hex(16))
+        begun = Begun(request.input, request.images)
+        run = RunInput(state, self._settings, now_s, begun, None, plans_of(spec))
+        limit = None if spec.limits.pause_while_asking else admitted.timeout_s + self._settings.grace_s
+        self.services.recorder.run_started(admitted.ref)
+        await self._client.start_workflow(
+            AgentRun.run,
+            run,
+            id=admitted.ref.run_id,
+            task_queue=queue_of(self._settings.queue, spec.name, made),
+            execution_timeout=None if limit is None else timedelta(seconds=limit),
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            search_attributes=_attributes(admitted.ref),
+            memo={"agent": spec.name, "fingerprint": made, "version": spec.version},
+            static_summary=f"{spec.name} for {request.principal.tenant}",
+        )
+
+    async def _wait_for_pollers(self, spec: AgentSpec, queue: str, wait_s: float) -> None:
+        """Somebody waits for the answer: better an error now than silence until the deadline."""
+        clock = self.services.clock
+        until_s = clock.now_s() + wait_s
+        while not await self.polled(queue):
+            if clock.now_s() >= until_s:
+                raise NoWorkersAvailable(
+                    f"no worker of agent {spec.name!r} with this fingerprint polls {queue!r}; start one with "
+                    f"'meterway-agent worker', or check that it loads the same agent"
+                )
+            await clock.sleep_s(POLLERS_EVERY_S)
+
+    async def polled(self, queue: str) -> bool:
+        """Whether a worker is on the roster, and somebody asks for workflows and for activities there."""
+        if not await self.services.roster.present(queue):
+            return False
+        kinds: Sequence[TaskQueueType.ValueType] = (
+            TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        )
+        for kind in kinds:
+            asked = DescribeTaskQueueRequest(
+                namespace=self._client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+            )
+            if not (await self._client.workflow_service.describe_task_queue(asked)).pollers:
+                return False
+        return True
+
+    async def outcome(self, run_id: str) -> Outcome:
+        handle = self._client.get_workflow_handle(run_id, result_type=Outcome)
+        try:
+            outcome: Outcome = await handle.result()
+        except WorkflowFailureError as error:
+            kind = type(error.cause).__name__
+            raise AgentError(f"run {run_id!r} was lost in Temporal ({kind}); see its history there") from error
+        except RPCError as error:
+            raise await self._gone(run_id, error) from error
+        return outcome
+
+    async def _gone(self, run_id: str, error: RPCError) -> Exception:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return UnknownRun(f"run {run_id!r} is not known here; it may have ended too long ago")
+        return error
+
+    async def status(self, run_id: str) -> RunStatus:
+        """With the approvals that runs below it wait for."""
+        known = await self.services.runs.get(run_id)
+        if known is not None and known.outcome is not None:
+            outcome = known.outcome
+            ref, reason = outcome.ref, outcome.finish_reason
+            return RunStatus(
+                run_id, ref.agent, status_of(reason), "done", outcome.usage.llm_calls, outcome.total, (), reason
+            )
+        handle = self._client.get_workflow_handle(run_id)
+        try:
+            status: RunStatus = await handle.query(AgentRun.status, rpc_timeout=timedelta(seconds=CONNECT_S))
+        except RPCError as error:
+            raise await self._gone(run_id, error) from error
+        pending = list(status.pending_approvals)
+        for child in status.children:
+            try:
+                pending += (await self.status(child)).pending_approvals
+            except (UnknownRun, WorkflowQueryFailedError):
+                continue
+        return _with_pending(status, pending)
+
+    async def decide(self, decision: Decision) -> None:
+        await self._update(run_of(decision.approval_id), AgentRun.decide, decision)
+
+    async def say(self, run_id: str, text: str) -> None:
+        await self._update(run_id, AgentRun.say, text)
+
+    async def cancel(self, run_id: str, reason: str = "") -> None:
+        await self._update(run_id, AgentRun.cancel, reason)
+
+    async def _update(self, run_id: str, update: Any, argument: Any) -> None:
+        handle = self._client.get_workflow_handle(run_id)
+        try:
+            await handle.execute_update(update, argument, rpc_timeout=timedelta(seconds=CONNECT_S))
+        except WorkflowUpdateFailedError as error:
+            cause = error.cause
+            text = cause.message if isinstance(cause, ApplicationError) else "the run has ended meanwhile"
+            raise NotAllowed(text) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise NoWorkersAvailable(f"no worker takes this for run {run_id!r}; it was not decided") from error
+        except RPCError as error:
+            raise await self._gone(run_id, error) from error
+
+    def events(self, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
+        return follow(self.services.events, run_id, offset)
+
+
+def _with_pending(status: RunStatus, pending: list[Any]) -> RunStatus:
+    return RunStatus(
+        status.run_id,
+        status.agent,
+        status.status,
+        status.phase,
+        status.turn,
+        status.usage,
+        tuple(pending),
+        status.finish_reason,
+        status.children,
+    )
+
+
+def _attributes(ref: RunRef) -> TypedSearchAttributes:
+    values = {
+        "AgentName": ref.agent,
+        "AgentTenant": ref.principal.tenant,
+        "AgentConversation": ref.conversation_id or "",
+    }
+    return TypedSearchAttributes(
+        [SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in values.items()]
+    )

@@ -1,0 +1,81 @@
+"""What a tree of runs may spend, enforced by the gateway."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agent_runtime.api import Agent, local_services
+from agent_runtime.connectors.treasury import GatewayTreasurer
+from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.domain.limits import Limits
+from agent_runtime.domain.values import Principal
+from agent_runtime.tools.access import AutoApprove
+from sdk_client import LLMClient
+from tests.agent_runtime.lab import CHILDREN, Lab
+
+ANN = Principal("demo", "ann")
+BUDGET_NANO_USD = 5_000_000
+"""Room for about ten of fifty children."""
+
+
+@pytest.fixture
+async def services(own_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    monkeypatch.setenv("LAB_ADMIN_KEY", own_lab.admin_key)
+    treasurer = GatewayTreasurer(own_lab.admin_url, "env:LAB_ADMIN_KEY", top_up_usd=Decimal("0.1"))
+    async with LLMClient(own_lab.url, own_lab.key) as client:
+        yield replace(local_services(client), treasurer=treasurer)
+    await treasurer.close()
+
+
+def parent(services: Any, **limits: Any) -> Agent:
+    room: dict[str, Any] = {"fan_out_max": CHILDREN, "delegations_max": CHILDREN, "parallel_max": CHILDREN}
+    known = Limits(output_tokens=200, nano_usd_max=BUDGET_NANO_USD, **room, **limits)
+    kid = Agent("kid", model="kid", limits=Limits(output_tokens=200))
+    facts: dict[str, Any] = {"policy": AutoApprove(), "principal": ANN}
+    return Agent("main", services=services, model="family", sub_agents=[kid], limits=known, **facts)
+
+
+def spent_nano_usd(lab: Lab, run_id: str) -> int:
+    rows = lab.admin(f"runs/{run_id}")["items"]
+    return int(sum(Decimal(row["usd"]) for row in rows) * 10**9)
+
+
+async def test_row_37_fifty_children_at_once_do_not_overspend_the_budget_of_their_tree(
+    services: Any, own_lab: Lab
+) -> None:
+    result = await parent(services).run("go")
+    assert result.finish_reason == "budget_exceeded"
+    spent = spent_nano_usd(own_lab, result.run_id)
+    assert 0 < spent <= BUDGET_NANO_USD
+    assert result.usage.cost_nano_usd == spent
+    assert result.delegations == CHILDREN
+    assert len([message for message in result.messages if message.role == "tool"]) == CHILDREN
+
+
+async def test_row_37_a_top_up_lets_the_run_go_on(services: Any, own_lab: Lab) -> None:
+    one = parent(services, on_budget="approve")
+    result = await one.run("go", on_approval=lambda approval: approval.kind == "budget")
+    assert result.finish_reason == "complete"
+    assert result.text == "all done"
+    assert [record.approval.kind for record in result.approvals] == ["budget"]
+    assert spent_nano_usd(own_lab, result.run_id) > BUDGET_NANO_USD - 600_000
+    assert spent_nano_usd(own_lab, result.run_id) == result.usage.cost_nano_usd
+    budgets = own_lab.admin("tenants/demo/budgets")["items"]
+    assert [budget for budget in budgets if budget["of"] == result.run_id] == []
+
+
+async def test_row_33_the_gateway_alone_repeats_calls(own_lab: Lab) -> None:
+    own_lab.reset()
+    async with LLMClient(own_lab.url, own_lab.key) as client:
+        one = Agent("main", client, model="broken", policy=AutoApprove(), principal=ANN)
+        outcome = await one.try_run("go", timeout_s=20)
+    assert outcome.outcome.finish_reason == "failed"
+    assert 1 <= len(own_lab.bill()) <= 3
+
+
+def test_a_treasurer_needs_something_to_give() -> None:
+    with pytest.raises(ConfigError, match="top_up_usd"):
+        GatewayTreasurer("http://127.0.0.1:1", "x", top_up_usd=Decimal(0))

@@ -1,0 +1,121 @@
+"""What operators see."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from agent_runtime.api import Agent, local_services, sqlite_services
+from agent_runtime.connectors.scripted import Line, ScriptedLLM
+from agent_runtime.domain.values import Failure
+from agent_runtime.ports import Document, Recollection
+from agent_runtime.spec.agent import MemoryUse
+from agent_runtime.telemetry.recorder import OtelRecorder
+from agent_runtime.tools.access import AutoApprove
+from tests.agent_runtime.cast import ANN, Props, calls
+
+
+def metric_points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    return {
+        metric.name: list(metric.data.data_points)
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+
+
+async def test_row_34_40_47_metrics_and_spans_have_the_checklists_names() -> None:
+    reader, spans = InMemoryMetricReader(), InMemorySpanExporter()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    recorder = OtelRecorder(meters=MeterProvider([reader]), tracers=tracers)
+    llm = ScriptedLLM({"main": [calls("look", "breaks"), Line("ok")]})
+    services = local_services(llm, recorder=recorder)
+    one = Agent("main", services=services, tools=Props().tools(), policy=AutoApprove(), principal=ANN)
+    await one.run("go", conversation_id="c")
+    points = metric_points(reader)
+    assert {
+        "agent.run.started",
+        "agent.run.completed",
+        "agent.run.duration_ms",
+        "agent.llm.call.completed",
+        "agent.llm.latency_ms",
+        "agent.llm.tokens.input",
+        "agent.llm.tokens.output",
+        "agent.llm.tokens.cached",
+        "agent.llm.cost_usd",
+        "agent.tool.call.completed",
+        "agent.tool.call.failed",
+        "agent.tool.latency_ms",
+    } <= set(points)
+    assert points["agent.llm.tokens.input"][0].sum == 1200
+    names = {span.name for span in spans.get_finished_spans()}
+    assert {"llm.generate", "tool.authorize", "tool.execute", "conversation.get_messages"} <= names
+    attributes = spans.get_finished_spans()[0].attributes
+    assert attributes is not None
+    assert {"run.id", "agent.name", "tenant", "conversation.id"} <= set(attributes)
+
+
+async def test_row_49_50_every_run_has_one_line_also_when_it_fails(caplog: pytest.LogCaptureFixture) -> None:
+    broken = Failure("upstream_failed", "write to ann@example.com", "provider")
+    llm = ScriptedLLM({"main": [calls("look"), Line(fails=broken)]})
+    one = Agent("main", llm, tools=Props().tools(), policy=AutoApprove(), principal=ANN)
+    with caplog.at_level(logging.INFO, "meterway.agent"):
+        await one.try_run("hello", conversation_id="c")
+    line = json.loads(caplog.records[0].message)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].levelno == logging.ERROR
+    assert {"run_id", "conversation_id", "tenant", "agent", "llm_calls", "input_tokens", "tool_calls"} <= set(line)
+    assert (line["error"], line["llm_calls"], line["tool_calls"]) == ("upstream_failed", 1, 1)
+    assert "ann@example.com" not in caplog.text
+
+
+class Library:
+    name = "the library"
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.asked: list[str] = []
+
+    async def search(self, query: str) -> list[Document]:
+        self.asked.append(query)
+        if self.fails:
+            raise OSError("away")
+        return [Document("Rome is old", "book", 0.9)]
+
+
+async def test_documents_are_fetched_before_or_asked_for() -> None:
+    library, broken = Library(), Library(fails=True)
+    llm = ScriptedLLM({"main": [calls("retriever_the_library", query="age"), Line("ok")]})
+    one = Agent("main", llm, retrievers=[library], retrieval="hybrid", policy=AutoApprove(), principal=ANN)
+    result = await one.run("how old?")
+    assert llm.asked[0].messages[0].text == "Relevant context:\n[1] Rome is old (book, 0.90)"
+    assert json.loads(result.messages[2].text) == [{"content": "Rome is old", "source": "book", "score": 0.9}]
+    assert library.asked == ["how old?", "age"]
+    alone = Agent("main", llm, retrievers=[broken], retrieval="prefetch", policy=AutoApprove(), principal=ANN)
+    assert alone.spec.tools == ()
+    assert (await alone.run("x")).finish_reason == "complete"
+
+
+async def test_row_46_what_is_remembered_comes_back_to_its_user(tmp_path: Path) -> None:
+    llm = ScriptedLLM({"main": [calls("save_memory", text="Ann likes tea", kind="preference"), Line("ok")]})
+    services = sqlite_services(llm, tmp_path / "a.db")
+    one = Agent("main", services=services, memory=MemoryUse(), policy=AutoApprove(), principal=ANN)
+    await one.run("I like tea")
+    await one.run("what does Ann like?")
+    assert llm.asked[-1].messages[0].text == "Relevant memories:\n- Ann likes tea"
+    assert services.memory is not None
+    assert await services.memory.recall(ANN, "main", "tea", 1, 0.3) == [
+        Recollection(
+            "Ann likes tea", "preference", 1.0, (await services.memory.recall(ANN, "main", "tea", 1, 0.3))[0].id
+        )
+    ]

@@ -1,0 +1,66 @@
+"""What lies in Temporal's history."""
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from temporalio.api.common.v1 import Payload
+
+from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.stores.redis import connect
+from agent_runtime.temporal.codec import Codec, FileBlobs, RedisBlobs
+from tests.agent_runtime.conftest import redis_url
+
+__all__ = ["redis_url"]
+
+KEY = base64.b64encode(os.urandom(32)).decode()
+
+
+def payload(data: bytes) -> Payload:
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
+
+
+async def test_row_43_with_a_key_nothing_can_be_read_in_the_history() -> None:
+    codec = Codec(key=KEY)
+    (kept,) = await codec.encode([payload(b"secret words")])
+    assert b"secret words" not in kept.SerializeToString()
+    assert await codec.decode([kept]) == [payload(b"secret words")]
+    with pytest.raises(ConfigError, match="no key"):
+        await Codec().decode([kept])
+
+
+async def test_large_payloads_lie_elsewhere_and_small_ones_stay(tmp_path: Path) -> None:
+    codec = Codec(blobs=FileBlobs(tmp_path / "blobs"), key=KEY, large_bytes=1_000)
+    kept = await codec.encode([payload(b"x" * 5_000), payload(b"y")])
+    assert kept[0].ByteSize() < 200
+    assert len(list((tmp_path / "blobs").iterdir())) == 1
+    assert await codec.decode(kept) == [payload(b"x" * 5_000), payload(b"y")]
+    with pytest.raises(ConfigError, match="same blobs"):
+        await Codec(key=KEY).decode(kept)
+
+
+async def test_redis_can_hold_them_too(redis_url: str) -> None:
+    redis = connect(redis_url)
+    codec = Codec(blobs=RedisBlobs(redis), large_bytes=10)
+    kept = await codec.encode([payload(b"x" * 5_000)])
+    assert await codec.decode(kept) == [payload(b"x" * 5_000)]
+    await redis.flushall()
+    with pytest.raises(ConfigError, match="not in Redis any more"):
+        await codec.decode(kept)
+    await redis.aclose()
+
+
+@given(st.binary(max_size=3_000), st.booleans())
+async def test_whatever_goes_in_comes_out(data: bytes, keyed: bool) -> None:
+    codec = Codec(key=KEY if keyed else None)
+    assert await codec.decode(await codec.encode([payload(data)])) == [payload(data)]
+
+
+def test_a_wrong_key_is_refused_without_being_told() -> None:
+    for wrong in ("short", base64.b64encode(b"12345").decode()):
+        with pytest.raises(ConfigError) as caught:
+            Codec(key=wrong)
+        assert wrong not in str(caught.value)

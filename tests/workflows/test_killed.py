@@ -1,0 +1,155 @@
+"""Workers and the gateway are killed at random: every run ends right, and no turn is paid twice."""
+
+import asyncio
+import random
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.client import Client
+
+from agent_runtime.api import Agent, sqlite_services
+from agent_runtime.contracts.run import RunOutcome
+from agent_runtime.domain.values import Principal
+from agent_runtime.temporal.runtime import TemporalRuntime
+from agent_runtime.temporal.shapes import Settings
+from sdk_client import LLMClient
+from tests.agent_runtime.lab import Lab
+from tests.conftest import SEED
+from tests.e2e.processes import Process
+from tests.workflows import troupe
+from tests.workflows.troupe import TURNS
+
+WORKERS = 3
+HEARTBEAT_S = 2.0
+COMMAND = str(Path(sys.executable).parent / "meterway-agent")
+
+
+@dataclass(frozen=True)
+class Size:
+    runs: int
+    kills: int
+    gateway_kills: int
+    within_s: float
+
+
+class Crowd:
+    """Worker processes, one of which is killed now and then and begins anew."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self._folder = folder
+        self._environ = environ
+        self._count = 0
+        self.processes = [self._start() for _ in range(WORKERS)]
+
+    def _start(self) -> Process:
+        self._count += 1
+        folder = self._folder / f"worker-{self._count}"
+        folder.mkdir()
+        command = (COMMAND, "worker", "--agents", "tests.workflows.troupe:agent", "--grace-s", "2")
+        return Process(folder, *command, environ=self._environ)
+
+    def kill_one(self, dice: random.Random) -> None:
+        place = dice.randrange(WORKERS)
+        self.processes[place].signal(signal.SIGKILL)
+        self.processes[place].ended()
+        self.processes[place] = self._start()
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.signal(signal.SIGTERM)
+        for process in self.processes:
+            process.ended(30)
+
+
+@contextmanager
+def crowd(folder: Path, environ: dict[str, str]) -> Iterator[Crowd]:
+    made = Crowd(folder, environ)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+async def kill_now_and_then(size: Size, workers: Crowd, lab: Lab) -> int:
+    """Goes on until it has killed enough; the caller cancels it when all runs are over."""
+    dice = random.Random(SEED)
+    gateway_at = {size.kills // 2} if size.gateway_kills else set()
+    for number in range(size.kills):
+        await asyncio.sleep(dice.uniform(0.3, 1.2))
+        await asyncio.to_thread(workers.kill_one, dice)
+        if number in gateway_at:
+            lab.kill_gateway()
+            await asyncio.to_thread(lab.start_gateway)
+    return size.kills
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(Size(6, 5, 0, 100), id="some"),
+        pytest.param(Size(50, 40, 0, 900), id="many", marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
+        pytest.param(Size(50, 40, 1, 900), id="and-the-gateway", marks=[pytest.mark.long, pytest.mark.timeout(1200)]),
+    ],
+)
+async def test_row_30_52_killed_workers_lose_no_run_and_pay_no_turn_twice(
+    size: Size, lab: Lab, temporal: str, client: Client, tmp_path: Path
+) -> None:
+    lab.reset()
+    queue = f"killed-{tmp_path.name}"
+    environ = {
+        "METERWAY_GATEWAY_URL": lab.url,
+        "METERWAY_AGENT_KEY": lab.key,
+        "METERWAY_AGENT_STORE": str(tmp_path / "agents.db"),
+        "METERWAY_TEMPORAL": temporal,
+        "METERWAY_AGENT_QUEUE": queue,
+    }
+    settings = Settings(queue=queue, heartbeat_s=HEARTBEAT_S)
+    async with LLMClient(lab.url, lab.key) as llm:
+        services = sqlite_services(llm, tmp_path / "agents.db")
+        agent = _on(troupe.agent, TemporalRuntime(client, services, settings, pollers_wait_s=30.0))
+        with crowd(tmp_path, environ) as workers:
+            killing = asyncio.ensure_future(kill_now_and_then(size, workers, lab))
+            started = [await agent.start("go", principal=Principal("demo", f"u{n}")) for n in range(size.runs)]
+            ends: list[RunOutcome] = await asyncio.wait_for(
+                asyncio.gather(*(handle.outcome() for handle in started)), size.within_s
+            )
+            killed = await killing
+    assert killed == size.kills
+    assert Counter(end.outcome.finish_reason for end in ends) == {"max_iterations": size.runs}
+    assert {end.usage.llm_calls for end in ends} == {TURNS}
+    assert all(len(end.outcome.messages) == 2 * TURNS for end in ends)
+    charged = [line for line in lab.bill() if line["outcome"] == "completed"]
+    distinct = size.runs * TURNS
+    if size.gateway_kills:  # what is in flight when the gateway dies is asked again by the one that follows
+        assert distinct <= len(charged) <= distinct + size.runs
+    else:
+        assert len(charged) == distinct
+        assert ledger_of(lab, [handle.run_id for handle in started]) == billed(charged)
+
+
+def _on(agent: Agent, runtime: TemporalRuntime) -> Agent:
+    return agent.on(runtime)
+
+
+def ledger_of(lab: Lab, run_ids: list[str]) -> tuple[int, int, int]:
+    """Nano-dollars, input and output tokens as the gateway has charged them."""
+    rows: list[dict[str, Any]] = [row for run_id in run_ids for row in lab.admin(f"runs/{run_id}")["items"]]
+    return (
+        int(sum(Decimal(row["usd"]) for row in rows) * 10**9),
+        sum(row["input_tokens"] for row in rows),
+        sum(row["output_tokens"] for row in rows),
+    )
+
+
+def billed(lines: list[dict[str, Any]]) -> tuple[int, int, int]:
+    given = sum(line["input_tokens"] for line in lines)
+    made = sum(line["output_tokens"] for line in lines)
+    return given * 1_000 + made * 4_000, given, made
