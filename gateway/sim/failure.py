@@ -67,6 +67,25 @@ _ANTHROPIC_FROM_CODE: Final = {
 }
 
 
+_GOOGLE_WORDS: Final = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+    529: "UNAVAILABLE",
+}
+_GOOGLE_MESSAGES: Final = {
+    "context_length_exceeded": "The input token count exceeds the maximum number of tokens allowed (1048576).",
+    "insufficient_quota": "Your prepayment credits are depleted.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error answer of a provider."""
@@ -138,7 +157,18 @@ def go_duration(seconds: float) -> str:
 
 
 def _error(dialect: Dialect, fault: Status, request_id: str) -> tuple[int, dict[str, Any]]:
+    if dialect is Dialect.GEMINI:
+        return _gemini(fault)
     return _anthropic(fault, request_id) if dialect in ANTHROPIC else _openai(fault)
+
+
+def _gemini(fault: Status) -> tuple[int, dict[str, Any]]:
+    """A script may name a word of Google's, or a code of OpenAI's that means the same."""
+    status, openai = _openai(fault)
+    word = fault.type or _GOOGLE_WORDS.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
+    message = fault.message or _GOOGLE_MESSAGES.get(fault.code or "") or openai["error"]["message"]
+    error: dict[str, Any] = {"code": status, "message": message, "status": word}
+    return status, {"error": error | (fault.details or {})}
 
 
 def _openai(fault: Status) -> tuple[int, dict[str, Any]]:
