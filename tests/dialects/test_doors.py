@@ -42,7 +42,7 @@ def said(dialect: str, seen: Seen, *, stream: bool) -> str:
         return "".join(p["text"] for item in body["output"] for p in item.get("content", []))
     found = events(seen)
     if dialect == "chat":
-        return "".join(c["delta"].get("content") or "" for e in found for c in e["choices"])
+        return "".join(c["delta"].get("content") or "" for e in found for c in e.get("choices", ()))
     if dialect == "messages":
         return "".join(e["delta"].get("text", "") for e in found if e["type"] == "content_block_delta")
     return "".join(e["delta"] for e in found if e["type"] == "response.output_text.delta")
