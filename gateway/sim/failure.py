@@ -67,6 +67,10 @@ _ANTHROPIC_FROM_CODE: Final = {
 }
 
 
+_ANTHROPIC_MESSAGES: Final = {
+    "context_length_exceeded": "prompt is too long: 210000 tokens > 200000 maximum",
+    "content_filter": "Output blocked by content filtering policy",
+}
 _GOOGLE_WORDS: Final = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -191,7 +195,8 @@ def _anthropic(fault: Status, request_id: str) -> tuple[int, dict[str, Any]]:
         details = {"error_code": "enforced_spend_limit_reached", **(details or {})}
         kind = "rate_limit_error"
     status, message = _ANTHROPIC_TYPES.get(kind, (500, _phrase(fault.status or 500)))
-    error: dict[str, Any] = {"type": kind, "message": fault.message or message}
+    said = fault.message or _ANTHROPIC_MESSAGES.get(fault.code or "") or message
+    error: dict[str, Any] = {"type": kind, "message": said}
     if details is not None:
         error["details"] = details
     return fault.status or status, {"type": "error", "error": error, "request_id": request_id}

@@ -249,9 +249,7 @@ async def test_every_provider_is_left_for_the_next_when_it_fails(provider: str, 
 
 @pytest.mark.parametrize("provider", ["anthropic", "gemini", "openai"])
 async def test_a_context_error_goes_to_a_larger_context_in_another_dialect(provider: str) -> None:
-    words = {"anthropic": "prompt is too long: 210000 tokens > 200000 maximum", "gemini": None, "openai": None}
-    fault = {"kind": "status", "code": "context_length_exceeded", "status": 400, "message": words[provider]}
-    fault = {name: value for name, value in fault.items() if value is not None}
+    fault = {"kind": "status", "code": "context_length_exceeded", "status": 400}
     other = "gemini_b" if provider != "gemini" else "anthropic_b"
     async with speaking(provider, other, **{provider: {"otherwise": {"fault": fault}}}) as house:
         rows = house.document["models"]["m"]["targets"]
