@@ -162,6 +162,7 @@ def _anthropic(dialect: Dialect, model: str, body: Json, messages: list[Json], l
         tools=tuple(_tool(t, "input_schema") for t in body.get("tools") or () if "name" in t),
         tool_choice=_choice(body.get("tool_choice")),
         output_tokens_max=limit,
+        schema=_schema((body.get("output_config") or {}).get("format")),
     )
 
 

@@ -1,0 +1,34 @@
+"""The standard tests that LangChain has for chat models, over each door, answered by another provider's dialect."""
+
+import os
+from typing import Any
+
+from langchain_anthropic import ChatAnthropic  # type: ignore[import-not-found,unused-ignore]
+from langchain_core.language_models import BaseChatModel  # type: ignore[import-not-found,unused-ignore]
+from langchain_openai import ChatOpenAI  # type: ignore[import-not-found,unused-ignore]
+from langchain_tests.integration_tests import (  # type: ignore[import-not-found,unused-ignore]
+    ChatModelIntegrationTests,
+)
+
+GATEWAY, KEY = os.environ["CHECK_GATEWAY"], os.environ["METERWAY_DEMO_KEY"]
+
+
+class TestOpenAIAnsweredByAnthropic(ChatModelIntegrationTests):  # type: ignore[misc,unused-ignore]
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatOpenAI
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "claude", "base_url": GATEWAY, "api_key": KEY, "stream_usage": True, "max_retries": 0}
+
+
+class TestAnthropicAnsweredByOpenAI(ChatModelIntegrationTests):  # type: ignore[misc,unused-ignore]
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatAnthropic
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        url = GATEWAY.removesuffix("/v1")
+        return {"model": "seen", "base_url": url, "api_key": KEY, "max_tokens": 1000, "max_retries": 0}
