@@ -73,7 +73,7 @@ class Street:
             "tenants": [{"id": "t", "keys": ["env:CALLER"], "budgets": [budget], **self.tenant}],
             "prices": {"overrides": [{"provider": "a", "model": "gpt", **paid}]},
             "telemetry": {"access_log": "off"},
-            "server": {"grace_s": 5.0},
+            "server": {"grace_s": 5.0, "connections_per_address": 4_096},
         }
         if self.store is not None:
             document["redis"] = "env:REDIS"
