@@ -61,7 +61,10 @@ def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
             given[field] = f"env:{SETTINGS[field]}"
     if "heartbeat_s" in given:
         given["heartbeat_s"] = _seconds(given["heartbeat_s"])
-    config = RuntimeConfig(**given)
+    return checked(RuntimeConfig(**given))
+
+
+def checked(config: RuntimeConfig) -> RuntimeConfig:
     if config.environment not in ENVIRONMENTS:
         raise ConfigError(f"METERWAY_ENVIRONMENT is {config.environment!r}; give one of {list(ENVIRONMENTS)!r}")
     if KEY_LIKE.search(config.gateway_url):

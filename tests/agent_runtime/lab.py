@@ -21,7 +21,7 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environ = {f"METERWAY_{name}": secrets.token_hex(16) for name in ("ADMIN_KEY", "DEMO_KEY")}
+        self.environ = {f"METERWAY_{name}": secrets.token_hex(16) for name in ("ADMIN_KEY", "DEMO_KEY", "SLOW_KEY")}
         self.key = self.environ["METERWAY_DEMO_KEY"]
         self.admin_key = self.environ["METERWAY_ADMIN_KEY"]
         script = folder / "script.yaml"
