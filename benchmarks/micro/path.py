@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from gateway.app.gateway import Gateway
 from gateway.config.load import load_text
 from gateway.domain.call import UpstreamCall
+from gateway.http.cycle import DoorCycle
+from gateway.http.flow import Flow
+from gateway.http.inspection import RequestHead
 from gateway.wire import openai_chat
 
 CONFIG = """
@@ -45,6 +47,13 @@ HEAD = [
 ]
 
 
+class _Wire(asyncio.Transport):
+    """To nobody."""
+
+    def write(self, data: object) -> None:
+        pass
+
+
 class _Answer:
     """A provider that answers at once."""
 
@@ -72,17 +81,17 @@ async def whole_path(count: int, *, log: bool) -> float:
     made = gateway(os.open(os.devnull, os.O_WRONLY) if log else None)
     made.door.desk.upstream = _Answer()  # type: ignore[assignment]  # stands for HttpUpstream
 
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": REQUEST}
-
-    async def send(message: Any) -> None:
-        pass
-
-    scope = {"type": "http", "path": "/v1/chat/completions", "method": "POST", "headers": HEAD}
+    loop = asyncio.get_running_loop()
+    flow = Flow(_Wire(), loop, 60.0)
+    head = RequestHead()
+    head.method, head.path, head.headers = b"POST", b"/v1/chat/completions", HEAD
     door = made.door
     started = time.perf_counter()
     for number in range(count):
-        await door(scope, receive, send)
+        cycle = DoorCycle(made.server.listener, flow, loop, head, None, keep_alive=True)
+        cycle.arrived(REQUEST)
+        cycle.arrived_whole()
+        await door.serve(cycle)
         if number % 32 == 0:
             await asyncio.sleep(0)
     return (time.perf_counter() - started) / count * 1e6

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from gateway.domain.budget import Budget, Crossing
+from gateway.domain.budget import Crossing
+from gateway.domain.tenancy import BudgetRow
 from gateway.ports import Bank, BankAway, Clock, Journal, JournalFailed, Ledger
 from gateway.stores.accounts import CreditAccounts
 from gateway.stores.bank import OwnBank
@@ -35,6 +36,7 @@ class Books:
         self._own: OwnBank | None = OwnBank(clock)
         self.accounts = CreditAccounts(clock, self._own, told, self.boot)
         self._finish: Callable[[str], Awaitable[None]] | None = None
+        self._adopt: Callable[[Sequence[BudgetRow]], Awaitable[None]] | None = None
         self.journal: Journal = NoJournal()
         self._ledger: Ledger | None = None
         self._file: FileJournal | None = None
@@ -43,9 +45,15 @@ class Books:
         self._dead: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def share(self, bank: Bank, finish: Callable[[str], Awaitable[None]]) -> None:
-        """With other processes; `finish` is told of each dead one whose journal was read."""
+    def share(
+        self,
+        bank: Bank,
+        finish: Callable[[str], Awaitable[None]],
+        adopt: Callable[[Sequence[BudgetRow]], Awaitable[None]],
+    ) -> None:
+        """With other processes; `finish` is told of each dead one whose journal was read, `adopt` of budgets."""
         self._own = None
+        self._adopt = adopt
         self.accounts.use(bank)
         self._finish = finish
 
@@ -76,19 +84,35 @@ class Books:
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.finish)
 
-    async def adopt(self, budgets: Iterable[Budget]) -> None:
+    async def adopt(self, rows: Sequence[BudgetRow]) -> None:
         """Budgets that are new begin with what the ledger says was charged in their window."""
         own, ledger = self._own, self._ledger
+        if self._adopt is not None:
+            await self._adopt(rows)
+            await self._charge_own(rows)
         if own is None or ledger is None:
             return
         now_s = self._clock.wall_s()
-        for budget in budgets:
+        for budget in (row.budget for row in rows):
             window = budget.window(now_s)
             if (budget.id, window.id) in self._known:
                 continue
             spent = await asyncio.to_thread(ledger.sums, budget, window.starts_s, window.ends_s)
             own.open({budget.counter(who, window): amount for who, amount in spent.items()}, window.ends_s)
             self._known.add((budget.id, window.id))
+
+    async def _charge_own(self, rows: Sequence[BudgetRow]) -> None:
+        """What this process has charged since a budget was made, before it knew of it."""
+        ledger, now_s = self._ledger, self._clock.wall_s()
+        for row in rows:
+            budget, window = row.budget, row.budget.window(now_s)
+            if ledger is None or (budget.id, window.id) in self._known or row.created_at_s <= window.starts_s:
+                continue
+            self._known.add((budget.id, window.id))
+            await self.caught_up()
+            spent = await asyncio.to_thread(ledger.sums_of_worker, budget, row.created_at_s, window.ends_s, self.boot)
+            for who, amount in spent.items():
+                self.accounts.charge(budget, who, amount)
 
     async def caught_up(self) -> None:
         """Returns when the ledger has everything that is on record now."""

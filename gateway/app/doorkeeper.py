@@ -4,14 +4,13 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from gateway.app.members import holders_of, holders_of_file, rows_of_file
-from gateway.domain.budget import Budget
 from gateway.domain.catalog import CallerKey, Catalog
-from gateway.domain.tenancy import AdminKeyRow, Directory
+from gateway.domain.tenancy import AdminKeyRow, BudgetRow, Directory
 from gateway.ports import Clock, DirectoryStore
 from gateway.stores.keys import KeyRing, Peppers
 
@@ -20,7 +19,7 @@ LOOK_S = 0.5
 
 _log = logging.getLogger("meterway")
 
-Adopt = Callable[[Iterable[Budget]], Awaitable[None]]
+Adopt = Callable[[Sequence[BudgetRow]], Awaitable[None]]
 
 
 class Doorkeeper:
@@ -36,8 +35,8 @@ class Doorkeeper:
         self._store: DirectoryStore | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    def budgets(self) -> list[Budget]:
-        return [row.budget for row in self.directory.budgets]
+    def budgets(self) -> Sequence[BudgetRow]:
+        return self.directory.budgets
 
     async def begin(self, store: DirectoryStore | None, catalog: Catalog) -> None:
         """With a store, it owns the tenants; those of the file only begin it. Without one, the file is all there is."""
@@ -69,7 +68,7 @@ class Doorkeeper:
         if store is None or await asyncio.to_thread(store.version) == self.directory.version:
             return
         directory = await asyncio.to_thread(store.snapshot)
-        await self._adopt_budgets(row.budget for row in directory.budgets)
+        await self._adopt_budgets(directory.budgets)
         self.ring.adopt(holders_of(directory))
         self.admins.adopt({row.id: (row.digest, row.pepper_id, row) for row in directory.admin_keys})
         self.directory = directory

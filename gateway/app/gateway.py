@@ -28,7 +28,7 @@ from gateway.domain.errors import InvalidKey
 from gateway.http.door import ENDPOINTS, Door
 from gateway.http.limits import DoorLimits
 from gateway.http.other import other_routes
-from gateway.http.server import DrainingServer, server_for
+from gateway.http.server import DrainingServer, asgi, server_for
 from gateway.pipeline.desk import Desk
 from gateway.ports import Clock, DirectoryStore, Ledger
 from gateway.providers import openai
@@ -37,6 +37,7 @@ from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
 from gateway.stores.runs import MemoryRuns
+from gateway.telemetry.memory import resident_bytes, shed_at
 from gateway.telemetry.recorder import Sink
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.names import Resolver, system_resolver
@@ -49,6 +50,7 @@ ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
 MEMORY = "memory"
 RESERVED_FILES = 128
 ADMIN_CONNECTIONS = 32
+MEMORY_LOOK_S = 0.25
 
 
 class Gateway:
@@ -115,6 +117,7 @@ class Gateway:
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
+            self._stack.callback(asyncio.create_task(self._mind_memory()).cancel)
             await self.told.tell(self._loaded.settings.webhooks, self._tells_first)
             self.told.watch(self.door, self.health, self.upstream, self.server)
             admin = self._loaded.settings.admin
@@ -157,7 +160,7 @@ class Gateway:
         )
         self._stack.push_async_callback(shared.close)
         await shared.begin()
-        self.books.share(shared.bank, shared.finish)
+        self.books.share(shared.bank, shared.finish, shared.adopt)
         desk = self._desk
         desk.quota, desk.pins, desk.runs = shared.quota, shared.pins, shared.runs
         desk.replays.share(shared.answers, desk.begin)
@@ -204,7 +207,7 @@ class Gateway:
     def _data_plane(self, loaded: Loaded) -> DrainingServer:
         listen = loaded.settings.listen
         return server_for(
-            self.door,
+            self.door.serve,
             host=listen.host,
             port=listen.port,
             limits=self._limits,
@@ -221,8 +224,13 @@ class Gateway:
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)
         port = admin.port + (self._worker or 0) if admin.port else 0
         return server_for(
-            app, host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
+            asgi(app), host=admin.host, port=port, limits=limits, plain_paths=ADMIN_PATHS, interrupt=lambda: None
         )
+
+    async def _mind_memory(self) -> None:
+        while (mark := self._loaded.settings.server.memory_bytes) is not None:
+            self.door.shed = shed_at(resident_bytes(), mark)
+            await asyncio.sleep(MEMORY_LOOK_S)
 
     async def _tells_first(self, crossing: Crossing) -> bool:
         return self._shared is None or await self._shared.first(crossing)

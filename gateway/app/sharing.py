@@ -5,9 +5,11 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from gateway.domain.budget import Budget, Crossing, Unit
+from gateway.domain.budget import Crossing, Unit
 from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.period import Window
 from gateway.domain.record import Provenance
+from gateway.domain.tenancy import BudgetRow
 from gateway.ports import Bank, BankAway, Clock, Ledger, Standing
 from gateway.stores.health import MemoryHealth
 from gateway.stores.pins import MemoryPins
@@ -26,7 +28,7 @@ TEND_S = 0.1
 
 _log = logging.getLogger("meterway")
 
-Budgets = Callable[[], Iterable[Budget]]
+Budgets = Callable[[], Iterable[BudgetRow]]
 
 
 class Shared:
@@ -53,6 +55,7 @@ class Shared:
         self._link = Link(url, clock)
         self._bank = RedisBank(self._link, boot, self._rebuilt)
         self._tasks: list[asyncio.Task[None]] = []
+        self._adopted: set[tuple[str, str]] = set()
         self.quota = LeasedQuota(clock, self._link, boot, processes=lambda: self._bank.alive)
         self.pins = SharedPins(self._link, MemoryPins(clock))
         self.answers = SharedAnswers(self._link, secret)
@@ -88,19 +91,39 @@ class Shared:
         except BankAway:
             return True
 
+    async def adopt(self, rows: Iterable[BudgetRow]) -> None:
+        """Budgets that were made in the middle of their window begin with what was spent in it before."""
+        now_s = self._clock.wall_s()
+        for row in rows:
+            window = row.budget.window(now_s)
+            if (row.budget.id, window.id) in self._adopted or row.created_at_s <= window.starts_s:
+                continue
+            spent = await self._spent_before(row, window)
+            try:
+                await self._bank.before(row.budget.tenant, spent)
+            except BankAway:
+                continue  # what is not there is put together from the ledger
+            self._adopted.add((row.budget.id, window.id))
+
+    async def _spent_before(self, row: BudgetRow, window: Window) -> dict[str, tuple[int, float]]:
+        """By counter, with its end."""
+        if row.created_at_s <= window.starts_s:
+            return {}
+        sums = await asyncio.to_thread(self._ledger.sums, row.budget, window.starts_s, row.created_at_s)
+        return {row.budget.counter(who, window): (amount, window.ends_s) for who, amount in sums.items()}
+
     async def finish(self, boot: str) -> None:
         """A dead process, whose journal is in the ledger now: its figures become what it truly spent."""
         now_s = self._clock.wall_s()
-        by_tenant: dict[str, list[Budget]] = {}
-        for budget in self._budgets():
-            by_tenant.setdefault(budget.tenant, []).append(budget)
-        for tenant, budgets in by_tenant.items():
+        by_tenant: dict[str, list[BudgetRow]] = {}
+        for row in self._budgets():
+            by_tenant.setdefault(row.budget.tenant, []).append(row)
+        for tenant, rows in by_tenant.items():
             standings: list[Standing] = []
-            for budget in budgets:
-                window = budget.window(now_s)
-                spent = await asyncio.to_thread(
-                    self._ledger.sums_of_worker, budget, window.starts_s, window.ends_s, boot
-                )
+            for row in rows:
+                budget, window = row.budget, row.budget.window(now_s)
+                since_s = max(window.starts_s, row.created_at_s)
+                spent = await asyncio.to_thread(self._ledger.sums_of_worker, budget, since_s, window.ends_s, boot)
                 for who, amount in spent.items():
                     counter = budget.counter(who, window)
                     standings.append(Standing(counter, amount, 0, budget.amount, window.ends_s))
@@ -111,11 +134,15 @@ class Shared:
         spent: dict[str, int] = {}
         by_worker: dict[str, dict[str, int]] = {}
         ends_s: dict[str, float] = {}
-        for budget in self._budgets():
+        for row in self._budgets():
+            budget, window = row.budget, row.budget.window(now_s)
             if budget.tenant != tenant:
                 continue
-            window = budget.window(now_s)
-            sums = await asyncio.to_thread(self._ledger.sums_by_worker, budget, window.starts_s, window.ends_s)
+            for counter, (amount, _) in (await self._spent_before(row, window)).items():
+                spent[counter] = spent.get(counter, 0) + amount
+                ends_s[counter] = window.ends_s
+            since_s = max(window.starts_s, row.created_at_s)
+            sums = await asyncio.to_thread(self._ledger.sums_by_worker, budget, since_s, window.ends_s)
             for worker, amounts in sums.items():
                 for who, amount in amounts.items():
                     counter = budget.counter(who, window)
@@ -146,7 +173,7 @@ class Shared:
 
     def _entries(self, expired: Sequence[Expired]) -> list[Entry]:
         """One for each counter, beside the usage: it is trued up when the dead process's journal is found."""
-        known = {budget.id: budget for budget in self._budgets()}
+        known = {row.budget.id: row.budget for row in self._budgets()}
         entries: list[Entry] = []
         for one in expired:
             budget_id, who, _ = one.counter.split("|", 2)

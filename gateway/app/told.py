@@ -116,5 +116,7 @@ class Told:
         source(names.UPSTREAM_CONNECTIONS, connections)
         source(names.IN_FLIGHT, lambda: {(): len(server.server_state.tasks)})
         source(names.LOG_DROPPED, lambda: {(): self._log.dropped if self._log else 0})
-        source(names.CONNECTIONS_REFUSED, lambda: {(reason,): count for reason, count in server.refused.items()})
+        source(
+            names.CONNECTIONS_REFUSED, lambda: {(reason,): count for reason, count in server.listener.refused.items()}
+        )
         source(names.LOOP_BLOCKS, lambda: {(): self._watchdog.blocks})

@@ -266,6 +266,7 @@ class TelemetrySection(Section):
 
 
 class ServerSection(Section):
+    memory_bytes: Annotated[int, Field(ge=128 * 1024**2)] | None = None
     body_bytes: Annotated[int, Field(ge=1024, le=1024**3)] = 10 * 1024**2
     head_timeout_s: Seconds = 10.0
     body_timeout_s: Seconds = 30.0

@@ -25,6 +25,7 @@ class Admin:
 class Server:
     """The door's limits."""
 
+    memory_bytes: int | None
     body_bytes: int
     head_timeout_s: float
     body_timeout_s: float

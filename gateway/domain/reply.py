@@ -52,9 +52,13 @@ NO_USAGE = Usage()
 
 @value
 class Reply:
-    """A whole (non-stream) answer in the provider's dialect, understood as far as we act on it."""
+    """A whole (non-stream) answer in the provider's dialect, understood as far as we act on it.
+
+    `service_tier` is the one that the provider says it has served, None where it does not say, or says the usual one.
+    """
 
     body: bytes
     usage: Usage | None
     finish_reasons: tuple[str, ...] = ()
     choices: int = 1
+    service_tier: str | None = None

@@ -39,6 +39,7 @@ class ModelRequest:
     `members` are the top-level JSON members, each value as the caller wrote it; the body that goes upstream is written
     anew from them, so that no two readers can understand a duplicate or an escaped name differently.
     `output_limit` is a limit for each choice that the gateway writes into the request, under those of the caller.
+    `service_tier` is one other than the usual that the provider is asked for.
     `session` is a session named in the body, `opening` the first messages, for requests that name none.
     """
 
@@ -53,6 +54,7 @@ class ModelRequest:
     opening: bytes = b""
     user: str | None = None
     output_limit: int | None = None
+    service_tier: str | None = None
 
 
 @value

@@ -29,6 +29,7 @@ class StreamEvent:
     usage: Usage | None = None
     failure: Failure | None = None
     finish_reason: str | None = None
+    service_tier: str | None = None
 
 
 class StreamState(Enum):

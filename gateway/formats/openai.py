@@ -68,6 +68,7 @@ class ReplyChoice(Struct):
 class ChatReply(Struct):
     choices: list[ReplyChoice] | None = None
     usage: Raw = Raw()
+    service_tier: Raw = Raw()
     error: Raw = Raw()
 
 
@@ -96,6 +97,7 @@ class ChunkChoice(Struct):
 class ChatChunk(Struct):
     choices: list[ChunkChoice] | None = None
     usage: Raw = Raw()
+    service_tier: Raw = Raw()
     error: Raw = Raw()
 
 

@@ -1,41 +1,110 @@
-"""One request and its response on a connection: uvicorn's cycle with a shorter way out and a hang-up call."""
+"""One request and its answer on a connection."""
 
 import asyncio
+import http
 from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from typing import Any
 
 from gateway.domain.errors import GatewayError, InternalError
 from gateway.http import heads
+from gateway.http.flow import Address, Flow
+from gateway.http.inspection import RequestHead
+from gateway.http.listener import Listener
 from gateway.wire import failures
+
+Message = MutableMapping[str, Any]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def _status_line(status: int) -> bytes:
+    known = {one.value: one.phrase for one in http.HTTPStatus}
+    return b"HTTP/1.1 %d %b\r\n" % (status, known.get(status, "").encode())
+
+
+_STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
 
 
 class HeaderUnsafe(ValueError):
     """A response header that would break out of its line."""
 
 
-class Connection(Protocol):
-    """What a finished response asks of its connection."""
+class DoorCycle:
+    """`fault` is why the connection gave the request up, if that was not the client's leaving.
 
-    def close_written(self) -> None: ...
-    def linger(self) -> None: ...
-
-
-class DoorCycle(RequestResponseCycle):
-    """`on_gone` is called once when the client leaves before the response is complete.
-
-    `fault` is why the connection gave the request up, if that was not the client's leaving. `event_stream` allows
-    comments between the pieces of the body.
+    `event_stream` allows comments between the pieces of the body. `on_answered` is called once the answer is whole.
     """
 
-    connection: Connection
-    task: asyncio.Task[None]
-    tasks: set[asyncio.Task[None]]
-    on_gone: Callable[[], None] | None = None
-    fault: GatewayError | None = None
-    event_stream = False
-    _head = b""
+    __slots__ = (
+        "_chunked",
+        "_continue_due",
+        "_ends_at_once",
+        "_head",
+        "_listener",
+        "_loop",
+        "_news",
+        "_pieces",
+        "_waiter",
+        "disconnected",
+        "event_stream",
+        "fault",
+        "flow",
+        "head",
+        "keep_alive",
+        "more_body",
+        "on_answered",
+        "response_complete",
+        "response_started",
+        "task",
+        "unread_bytes",
+    )
+
+    def __init__(
+        self,
+        listener: Listener,
+        flow: Flow,
+        loop: asyncio.AbstractEventLoop,
+        head: RequestHead,
+        on_answered: Callable[["DoorCycle"], None] | None,
+        *,
+        keep_alive: bool,
+    ) -> None:
+        self.flow = flow
+        self.head = head
+        self.task: asyncio.Task[None] | None = None
+        self.on_answered = on_answered
+        self.keep_alive = keep_alive
+        self.fault: GatewayError | None = None
+        self.disconnected = False
+        self.event_stream = False
+        self.more_body = True
+        self.unread_bytes = 0
+        self.response_started = False
+        self.response_complete = False
+        self._listener = listener
+        self._loop = loop
+        self._pieces: list[bytes] = []
+        self._news = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._continue_due = head.expects_continue
+        self._ends_at_once = False
+        self._chunked = False
+        self._head = b""
+
+    @property
+    def client(self) -> Address | None:
+        return self.flow.client
+
+    # What the connection tells.
+
+    def arrived(self, body: bytes) -> None:
+        self._pieces.append(body)
+        self.unread_bytes += len(body)
+        self._tell()
+
+    def arrived_whole(self) -> None:
+        self.more_body = False
+        self._tell()
 
     def lose(self, fault: GatewayError | None = None) -> None:
         """The client cannot be answered any more: it has left, or `fault` has been said to it instead."""
@@ -43,46 +112,44 @@ class DoorCycle(RequestResponseCycle):
             return
         self.disconnected = True
         self.fault = fault
-        self.message_event.set()
-        self.gone()
-
-    def gone(self) -> None:
-        if self.on_gone is not None:
-            call, self.on_gone = self.on_gone, None
-            call()
+        self._tell()
+        if self._ends_at_once:
+            self._end_task()
 
     def probe(self) -> None:
         """Writes what a client that is there ignores, and one that is gone answers with a reset."""
         if self.event_stream:
             self.comment(b":\n\n")
-        elif not self.response_started and self.scope["http_version"] != "1.0":
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif not self.response_started and self.head.version != "1.0":
+            self.flow.transport.write(CONTINUE)
 
-    def comment(self, text: bytes) -> None:
-        """Invariant: every piece of an event stream ends with its event, so that a comment never stands inside one."""
-        open_now = self.event_stream and self.response_started and not (self.response_complete or self._head)
-        if open_now and not self.disconnected and not self.flow.write_paused:
-            self.transport.write(self._framed(text))
+    # What the application asks.
 
-    async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        if not self.response_started:
-            self._send_head(message)
-        elif not self.response_complete:
-            self._send_body(message.get("body", b""), more=message.get("more_body", False))
-        else:
-            raise RuntimeError(f"{message['type']!r} after the response was complete")
+    def end_with_client(self, *, wanted: bool) -> None:
+        """Whether the request's task is cancelled as soon as the client leaves."""
+        self._ends_at_once = wanted
+        if wanted and self.disconnected:
+            self._loop.call_soon(self._end_task)
 
     def whole_body(self) -> bytes | None:
-        """The request's body if it has arrived whole, as most have: the short way past `receive`."""
+        """The request's body if it has arrived whole, as most have."""
         if self.more_body or self.disconnected:
             return None
-        body, self.body = bytes(self.body), bytearray()
-        self.message_event.clear()
-        return body
+        self._news = False
+        return self._take()
+
+    async def next_body(self) -> bytes | None:
+        """What has come of the body since the last call, at least something; None when no more is to be had."""
+        if self._continue_due and not self.flow.transport.is_closing():
+            self.flow.transport.write(CONTINUE)
+            self._continue_due = False
+        if not (self.disconnected or self.response_complete):
+            self.flow.resume_reading()
+            if not self._news:
+                self._waiter = self._loop.create_future()
+                await self._waiter
+            self._news = False
+        return None if self.disconnected or self.response_complete else self._take()
 
     def answer(self, status: int, headers: heads.Headers, body: bytes) -> bool:
         """The whole response at once; False where it has to wait for the client, thus for `send`."""
@@ -90,43 +157,98 @@ class DoorCycle(RequestResponseCycle):
             return True
         if self.flow.write_paused or self.response_started:
             return False
-        self._send_head({"status": status, "headers": headers})
-        self._send_body(body, more=False)
+        self._begin(status, headers)
+        self._write_body(body, more=False)
         return True
 
-    async def run_asgi(self, app: Any) -> None:
-        """As uvicorn's, less what an application of ours never does."""
-        try:
-            await app(self.scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            self.transport.close()
-            raise
-        except Exception:
-            self.logger.exception("the application failed")
-        finally:
-            self.tasks.discard(self.task)
-            self.on_response = _nothing
-        if not (self.response_complete or self.disconnected):
-            if self.response_started:
-                self.transport.close()
-            else:
-                await self.send_500_response()
+    def push(self, body: bytes, *, more: bool) -> bool:
+        """A piece of a response that has begun; False as for `answer`."""
+        if self.disconnected:
+            return True
+        if self.flow.write_paused or not self.response_started or self.response_complete:
+            return False
+        self._write_body(body, more=more)
+        return True
 
-    async def send_500_response(self) -> None:
-        if not self.disconnected:
-            self.transport.write(whole(InternalError("the gateway failed; the operator finds the request by its id")))
-            self.response_started = True
-            self.keep_alive = False
-            self._complete()
+    def comment(self, text: bytes) -> None:
+        """Invariant: every piece of an event stream ends with its event, so that a comment never stands inside one."""
+        open_now = self.event_stream and self.response_started and not (self.response_complete or self._head)
+        if open_now and not self.disconnected and not self.flow.write_paused:
+            self.flow.transport.write(self._framed(text))
 
-    def _send_head(self, message: Any) -> None:
+    def fail(self) -> None:
+        """The application ended without an answer."""
+        if self.response_started:
+            self.flow.transport.close()
+        else:
+            error = InternalError("the gateway failed; the operator finds the request by its id")
+            self.flow.transport.write(whole(error))
+        self.response_started = self.response_complete = True
+        self.keep_alive = False
+
+    # The same in the form of ASGI.
+
+    def scope(self) -> Message:
+        head, flow = self.head, self.flow
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": head.version,
+            "server": flow.server,
+            "client": flow.client,
+            "scheme": "http",
+            "root_path": "",
+            "headers": head.headers,
+            "state": {},
+            "method": head.method.decode("ascii"),
+            "path": head.path.decode("ascii"),
+            "raw_path": head.path,
+            "query_string": head.query,
+        }
+
+    async def receive(self) -> Message:
+        body = await self.next_body()
+        if body is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    async def send(self, message: Message) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self._begin(message["status"], list(message.get("headers", ())))
+        elif not self.response_complete:
+            self._write_body(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise RuntimeError(f"{message['type']!r} after the response was complete")
+
+    # Leaves.
+
+    def _tell(self) -> None:
+        self._news = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _end_task(self) -> None:
+        if self._ends_at_once and self.task is not None:
+            self._ends_at_once = False
+            self.task.cancel()
+
+    def _take(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        self.unread_bytes = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _begin(self, status: int, headers: heads.Headers) -> None:
         """Invariant: a head without a content-length is followed by a stream, one with it by one body."""
-        self.waiting_for_100_continue = False
-        status: int = message["status"]
-        streamed = self.scope["method"] != "HEAD" and status not in (204, 304)
-        content = [STATUS_LINE[status]]
-        lines = 2
-        for name, value in (*self.default_headers, *message.get("headers", ())):
+        self._continue_due = False
+        bodiless = self.head.method == b"HEAD"
+        streamed = not bodiless and status not in (204, 304)
+        content = [_STATUS_LINES[status], self._listener.date_line]
+        lines = 3 if self._listener.date_line else 2
+        for name, value in headers:
             if name == b"content-length":
                 streamed = False
             elif name == b"connection" and value == b"close":
@@ -136,11 +258,11 @@ class DoorCycle(RequestResponseCycle):
             lines += 1
         if self.more_body:
             self.keep_alive = False
-        self.chunked_encoding = streamed and self.scope["http_version"] != "1.0"
+        self._chunked = streamed and self.head.version != "1.0"
         if not self.keep_alive:
             content.append(b"connection: close\r\n")
             lines += 1
-        if self.chunked_encoding:
+        if self._chunked:
             content.append(b"transfer-encoding: chunked\r\n")
             lines += 1
         content.append(b"\r\n")
@@ -148,50 +270,29 @@ class DoorCycle(RequestResponseCycle):
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise HeaderUnsafe("a response header holds a control byte")
         self.response_started = True
-        if streamed or self.scope["method"] == "HEAD":
-            self.transport.write(head)
+        if streamed or bodiless:
+            self.flow.transport.write(head)
         else:
             self._head = head
 
-    def _send_body(self, body: bytes, *, more: bool) -> None:
-        if self.chunked_encoding:
+    def _write_body(self, body: bytes, *, more: bool) -> None:
+        if self._chunked:
             pieces = self._framed(body) if body else b""
-            self.transport.write(pieces if more else pieces + b"0\r\n\r\n")
-        elif self.scope["method"] != "HEAD":
-            self.transport.write(self._head + body)
+            self.flow.transport.write(pieces if more else pieces + b"0\r\n\r\n")
+        elif self.head.method != b"HEAD":
+            self.flow.transport.write(self._head + body)
             self._head = b""
         if not more:
             self._complete()
 
     def _framed(self, body: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(body), body) if self.chunked_encoding else body
+        return b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body
 
     def _complete(self) -> None:
         self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            if self.more_body:
-                self.connection.linger()
-            else:
-                self.connection.close_written()
-        self.on_response()
-
-
-def _nothing() -> None:
-    pass
-
-
-def watch(scope: MutableMapping[str, Any], on_gone: Callable[[], None] | None) -> DoorCycle | None:
-    """Asks to be told when the client of this request leaves; None on a server that is not ours.
-
-    Taken out of the scope, which the cycle holds: each request would otherwise leave a ring for the collector.
-    """
-    cycle: DoorCycle | None = scope.pop("meterway.cycle", None)
-    if cycle is not None:
-        cycle.on_gone = on_gone
-        if on_gone is not None and cycle.disconnected:
-            asyncio.get_running_loop().call_soon(cycle.gone)
-    return cycle
+        self._tell()
+        if self.on_answered is not None:
+            self.on_answered(self)
 
 
 def whole(error: GatewayError) -> bytes:
@@ -205,4 +306,4 @@ def whole(error: GatewayError) -> bytes:
         (b"connection", b"close"),
     ]
     lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-    return STATUS_LINE[failures.status_of(error)] + lines + b"\r\n" + body
+    return _STATUS_LINES[failures.status_of(error)] + lines + b"\r\n" + body

@@ -1,7 +1,7 @@
 """The data plane's door: a request's bytes in, one exchange, its answer out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from gateway.domain.errors import (
     InvalidRequest,
     KeyReused,
     MethodNotAllowed,
+    Overloaded,
 )
 from gateway.domain.money import usd_text
-from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation
+from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation, Priority
 from gateway.http import heads, once
-from gateway.http.cycle import DoorCycle, watch
+from gateway.http.cycle import DoorCycle, Message
 from gateway.http.guard import StreamGuard
 from gateway.http.limits import DoorLimits
 from gateway.pipeline.desk import Desk
@@ -31,10 +32,9 @@ from gateway.wire import embeddings, failures, openai_chat
 OFF_LOOP_BYTES = 256 * 1024
 """Larger bodies are parsed in a thread, so that they do not hold up the others."""
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 NOBODY = CallerKey("", b"", Tenant(""))
 _JSON = (b"content-type", b"application/json")
@@ -62,28 +62,32 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/v1/embeddings": Endpoint(Operation.EMBEDDINGS, embeddings.parse),
 }
 
+_BY_PATH = {path.encode(): endpoint for path, endpoint in ENDPOINTS.items()}
+
 
 class Door:
-    """The ASGI application. `catalog` is one pointer, read once for each request and swapped whole by a reload."""
+    """Serves every request, `other` those that are no model operation.
+
+    `catalog` is one pointer, read once for each request and swapped whole by a reload.
+    """
 
     def __init__(self, desk: Desk, catalog: Catalog, limits: DoorLimits, other: App) -> None:
         self.desk = desk
         self.catalog = catalog
         self.limits = limits
         self.draining = False
+        self.shed: frozenset[Priority] = frozenset()
         self._other = other
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = ENDPOINTS.get(scope["path"])
+    def serve(self, cycle: DoorCycle) -> Awaitable[None]:
+        endpoint = _BY_PATH.get(cycle.head.path)
         if endpoint is None:
-            watch(scope, None)
-            await self._other(scope, receive, send)
-            return
-        await Visit(self, endpoint, scope, receive, send).serve()
+            return self._other(cycle.scope(), cycle.receive, cycle.send)
+        return Visit(self, endpoint, cycle, cycle.send).serve()
 
 
 class Visit:
-    """One request at the door."""
+    """One request at the door. `shared`: its answer goes to `send` alone, and the client is only one who reads it."""
 
     __slots__ = (
         "_catalog",
@@ -93,34 +97,31 @@ class Visit:
         "_endpoint",
         "_head",
         "_id",
-        "_receive",
-        "_scope",
         "_send",
+        "_shared",
         "_started_s",
     )
 
-    def __init__(self, door: Door, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, door: Door, endpoint: Endpoint, cycle: DoorCycle, send: Send, *, shared: bool = False) -> None:
         self._door = door
         self._desk = door.desk
         self._catalog = door.catalog
         self._endpoint = endpoint
-        self._scope = scope
-        self._receive = receive
+        self._cycle = cycle
         self._send = send
+        self._shared = shared
         self._started_s = door.desk.clock.monotonic_s()
         self._id = heads.new_request_id()
-        self._head: dict[bytes, bytes] = dict(scope["headers"])
-        self._cycle: DoorCycle | None = None
+        self._head: dict[bytes, bytes] = dict(cycle.head.headers)
 
     async def serve(self) -> None:
-        self._cycle = watch(self._scope, self._hang_up)
+        self._cycle.end_with_client(wanted=True)
         try:
             await self._admit_and_exchange()
         except asyncio.CancelledError:
             await self._cancelled()
         finally:
-            if self._cycle is not None:
-                self._cycle.on_gone = None
+            self._cycle.end_with_client(wanted=False)
 
     @property
     def _task(self) -> asyncio.Task[Any]:
@@ -129,17 +130,17 @@ class Visit:
             raise AssertionError("a request is served inside a task")
         return task
 
-    def _hang_up(self) -> None:
-        if self._cycle is not None:
-            self._cycle.task.cancel()
+    @property
+    def _gone(self) -> bool:
+        return self._cycle.disconnected and not self._shared
 
     async def _cancelled(self) -> None:
         """The client left, or the gateway is going down before the answer began; anything else is not ours."""
-        if self._cycle is not None and self._cycle.disconnected:
+        if self._gone:
             self._task.uncancel()
         elif self._desk.interrupted:
             self._task.uncancel()
-            if self._cycle is None or not self._cycle.response_started:
+            if self._shared or not self._cycle.response_started:
                 await self._refuse(Draining("the gateway is shutting down; send the request again", retry_after_s=1.0))
         else:
             raise asyncio.CancelledError
@@ -150,7 +151,12 @@ class Visit:
             self._check_method()
             key = self._key()
             caller = self._caller(key)
-            request = await self._parse(await self._body())
+            if caller.priority in self._door.shed:
+                raise Overloaded("the gateway's memory is nearly full; retry shortly", retry_after_s=1.0)
+            self._check_body()
+            request = self._at_hand()
+            if request is None:
+                request = await self._awaited()
         except GatewayError as error:
             self._record_refusal(key, error)
             await self._refuse(error)
@@ -175,7 +181,9 @@ class Visit:
         except GatewayError as error:
             await self._refuse(error, exchange)
             return False
-        await self._whole(exchange)
+        headers, body = self._whole(exchange)
+        if not self._answered(200, headers, body):
+            await self._answer(200, headers, body)
         return True
 
     async def _exchange_once(self, caller: Caller, request: ModelRequest, given: bytes) -> None:
@@ -203,7 +211,7 @@ class Visit:
 
     def _detached(self, answer: SharedAnswer) -> "Visit":
         """The same request, answered into `answer`, whoever of its callers stays."""
-        twin = Visit(self._door, self._endpoint, self._scope, self._receive, answer.send)
+        twin = Visit(self._door, self._endpoint, self._cycle, answer.send, shared=True)
         twin._id, twin._started_s = self._id, self._started_s
         return twin
 
@@ -221,7 +229,7 @@ class Visit:
         at = 0
         while (message := await answer.message(at)) is not None:
             at += 1
-            if self._cycle is not None and at == 1 and _STREAM_HEAD[0] in message["headers"]:
+            if at == 1 and _STREAM_HEAD[0] in message["headers"]:
                 self._cycle.event_stream = True
             shown = message if replay is None else once.replayed(message, answer, self._id, ended=replay)
             await self._send(shown)
@@ -230,11 +238,12 @@ class Visit:
             await self._refuse(Draining(words, retry_after_s=1.0))
 
     def _check_method(self) -> None:
-        if self._scope["method"] != "POST":
-            raise MethodNotAllowed(f"{self._scope['path']} serves POST, not {self._scope['method']}")
+        head = self._cycle.head
+        if head.method != b"POST":
+            raise MethodNotAllowed(f"{head.path.decode()} serves POST, not {head.method.decode()}")
 
     def _why_cancelled(self) -> GatewayError:
-        if self._cycle is not None and self._cycle.disconnected:
+        if self._cycle.disconnected:
             return self._cycle.fault or ClientGone("the client left before it had sent its request")
         return Draining("the gateway is shutting down; send the request again")
 
@@ -242,7 +251,7 @@ class Visit:
         given = heads.bearer(self._head)
         if given is None:
             raise InvalidKey("no API key; send 'Authorization: Bearer <key>' or 'x-api-key: <key>'")
-        client = self._scope.get("client")
+        client = self._cycle.client
         known = self._desk.keys.find(given, client[0] if client else "")
         if known is None:
             raise InvalidKey("this API key is not known here; check the key and the gateway's URL")
@@ -267,7 +276,8 @@ class Visit:
             priority=heads.priority_of(head),
         )
 
-    async def _body(self) -> bytes:
+    def _check_body(self) -> None:
+        """What the head says of it."""
         limit = self._door.limits.body_bytes
         declared = self._head.get(b"content-length")
         if declared is not None and (not declared.isdigit() or int(declared[:16]) > limit):
@@ -275,38 +285,41 @@ class Visit:
         encoding = self._head.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise InvalidRequest(f"content-encoding {encoding[:40].decode('latin-1')!r} is not served; send plain JSON")
-        if self._cycle is not None and (whole := self._cycle.whole_body()) is not None:
-            if len(whole) > limit:
-                raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
-            return whole
-        message = await self._receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            pieces, size = [body], len(body)
-            while message.get("more_body") and size <= limit:
-                message = await self._receive()
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-            body = b"".join(pieces)
-        if len(body) > limit:
-            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
-        if message["type"] == "http.disconnect":
-            raise ClientGone("the client left before it had sent its request")
-        return body
 
-    async def _parse(self, body: bytes) -> ModelRequest:
-        if len(body) > OFF_LOOP_BYTES:
+    def _at_hand(self) -> ModelRequest | None:
+        """The request of a small body that is here, as most are; without an await."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.unread_bytes > min(OFF_LOOP_BYTES, self._door.limits.body_bytes):
+            return None
+        body = cycle.whole_body()
+        return None if body is None else self._endpoint.parse(body)
+
+    async def _awaited(self) -> ModelRequest:
+        limit = self._door.limits.body_bytes
+        pieces: list[bytes] = []
+        size, more = 0, True
+        while more and size <= limit:
+            piece = await self._cycle.next_body()
+            if piece is None:
+                raise ClientGone("the client left before it had sent its request")
+            pieces.append(piece)
+            size += len(piece)
+            more = self._cycle.more_body
+        if size > limit:
+            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
+        body = b"".join(pieces)
+        if size > OFF_LOOP_BYTES:
             return await asyncio.to_thread(self._endpoint.parse, body)
         return self._endpoint.parse(body)
 
-    async def _whole(self, exchange: Exchange) -> None:
+    def _whole(self, exchange: Exchange) -> tuple[heads.Headers, bytes]:
         """The exchange is settled by now: what the client receives is on record."""
         reply = exchange.reply
         if reply is None:
             raise AssertionError("a whole answer is sent after its exchange")
         headers = [_JSON, (b"content-length", b"%d" % len(reply.body)), *self._account(exchange)]
         headers += heads.cost_header(exchange.trace.cost_nano_usd)
-        await self._answer(200, headers, reply.body)
+        return headers, reply.body
 
     def _account(self, exchange: Exchange) -> heads.Headers:
         """What happened, for the response's head."""
@@ -329,17 +342,18 @@ class Visit:
 
     async def _stream(self, exchange: Exchange) -> None:
         headers = [*_STREAM_HEAD, *self._account(exchange)]
-        if self._cycle is not None:
-            self._cycle.event_stream = True
+        cycle = None if self._shared else self._cycle
+        if cycle is not None:
+            cycle.event_stream = True
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         exchange.trace.committed = True
-        guard = StreamGuard(self._send, self._cycle, self._door.limits.heartbeat_s)
+        guard = StreamGuard(self._send, cycle, self._door.limits.heartbeat_s)
         try:
             await self._pump(exchange, guard)
         except GatewayError as error:
             await self._end_with(error, exchange, guard)
         except asyncio.CancelledError:
-            if not self._desk.interrupted or (self._cycle is not None and self._cycle.disconnected):
+            if not self._desk.interrupted or self._gone:
                 raise
             self._task.uncancel()
             going_down = Draining("the gateway is shutting down; send the request again")
@@ -374,8 +388,11 @@ class Visit:
             headers.append((b"allow", b"POST"))
         await self._answer(failures.status_of(error), headers, body)
 
+    def _answered(self, status: int, headers: heads.Headers, body: bytes) -> bool:
+        return not self._shared and self._cycle.answer(status, headers, body)
+
     async def _answer(self, status: int, headers: heads.Headers, body: bytes) -> None:
-        if self._cycle is not None and self._cycle.answer(status, headers, body):
+        if self._answered(status, headers, body):
             return
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})

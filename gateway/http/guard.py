@@ -26,6 +26,8 @@ class StreamGuard:
 
     async def send(self, body: bytes, *, more: bool = True) -> None:
         self._touched_s = self._loop.time()
+        if self._cycle is not None and self._cycle.push(body, more=more):
+            return
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     def close(self) -> None:

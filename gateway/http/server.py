@@ -3,16 +3,20 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
 
+from gateway.http.cycle import DoorCycle
 from gateway.http.limits import DoorLimits
-from gateway.http.protocol import door_protocol
+from gateway.http.listener import Listener
+from gateway.http.protocol import DoorProtocol, Serve
 
 STOP_S = 1.5
 """How long interrupted requests have to say their last word and settle."""
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _log = logging.getLogger("meterway.server")
 
@@ -21,11 +25,18 @@ class DrainingServer(uvicorn.Server):
     """`interrupt` is called when the grace is over, just before the requests that remain are cancelled."""
 
     def __init__(
-        self, config: uvicorn.Config, *, grace_s: float, interrupt: Callable[[], None], shared_port: bool = False
+        self,
+        config: uvicorn.Config,
+        serve: Serve,
+        listener: Listener,
+        *,
+        interrupt: Callable[[], None],
+        shared_port: bool = False,
     ) -> None:
         super().__init__(config)
+        self.listener = listener
+        self._call = serve
         self._shared_port = shared_port
-        self._grace_s = grace_s
         self._interrupt = interrupt
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -40,19 +51,13 @@ class DrainingServer(uvicorn.Server):
         port: int = self.servers[0].sockets[0].getsockname()[1]
         return port
 
-    @property
-    def refused(self) -> dict[str, int]:
-        """How many connections were refused, by the cap that they were over."""
-        kind: Any = self.config.http
-        counted: dict[str, int] = kind.refused
-        return counted
-
     async def open(self) -> None:
         """Listens, and accepts. Raises OSError."""
         self.config.load()
+        self.server_state.connections, self.server_state.tasks = self.listener.connections, self.listener.tasks
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            self._protocol,
+            lambda: DoorProtocol(self.listener, self._call, loop),
             self.config.host,
             self.config.port,
             backlog=self.config.backlog,
@@ -60,17 +65,17 @@ class DrainingServer(uvicorn.Server):
             start_serving=True,
         )
         self.servers = [server]
-        await self.on_tick(0)
+        await self._tick()
         self.started = True
 
     async def serve_until_stopped(self) -> None:
         await self.main_loop()
         await self.shutdown()
 
-    def _protocol(self) -> asyncio.Protocol:
-        kind: Any = self.config.http_protocol_class
-        protocol: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state={})
-        return protocol
+    async def _tick(self) -> None:
+        """Once a second the Date header changes."""
+        await self.on_tick(0)
+        self.listener.date_line = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
 
     def stop(self) -> None:
         """The first call drains, a second one ends the grace; neither skips settlement."""
@@ -80,9 +85,9 @@ class DrainingServer(uvicorn.Server):
         self._stopping.set()
 
     async def main_loop(self) -> None:
-        """Once a second the date header changes; a stop is seen at once."""
+        """Ticks; a stop is seen at once."""
         while not self.should_exit:
-            await self.on_tick(0)
+            await self._tick()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 1.0)
 
@@ -92,8 +97,10 @@ class DrainingServer(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if self.server_state.tasks:
-            _log.info("draining %d requests for at most %g s", len(self.server_state.tasks), self._grace_s)
-        await self._idle_or(self._hurry, self._grace_s)
+            _log.info(
+                "draining %d requests for at most %g s", len(self.server_state.tasks), self.listener.limits.grace_s
+            )
+        await self._idle_or(self._hurry, self.listener.limits.grace_s)
         if self.server_state.tasks:
             self._interrupt()
             for task in list(self.server_state.tasks):
@@ -110,8 +117,21 @@ class DrainingServer(uvicorn.Server):
                         await asyncio.wait_for(event.wait(), 0.05)
 
 
+def asgi(app: App) -> Serve:
+    """An ASGI application as a server of ours calls it."""
+
+    async def serve(cycle: DoorCycle) -> None:
+        await app(cycle.scope(), cycle.receive, cycle.send)
+
+    return serve
+
+
+async def _nothing(scope: object, receive: object, send: object) -> None:
+    """Stands where uvicorn wants an application: the protocol is ours, and calls `serve`."""
+
+
 def server_for(
-    app: object,
+    serve: Serve,
     *,
     host: str,
     port: int,
@@ -120,12 +140,12 @@ def server_for(
     interrupt: Callable[[], None],
     shared_port: bool = False,
 ) -> DrainingServer:
-    """A server of ours on uvloop and httptools; it logs nothing by itself."""
+    """A server of ours; it logs nothing by itself."""
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # a plain ASGI callable
+        _nothing,
         host=host,
         port=port,
-        http=door_protocol(limits, plain_paths),
+        http=DoorProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -135,4 +155,5 @@ def server_for(
         backlog=4096,
         interface="asgi3",
     )
-    return DrainingServer(config, grace_s=limits.grace_s, interrupt=interrupt, shared_port=shared_port)
+    listener = Listener(limits, plain_paths)
+    return DrainingServer(config, serve, listener, interrupt=interrupt, shared_port=shared_port)

@@ -21,7 +21,7 @@ from gateway.domain.quota import Gates, Refusal
 from gateway.domain.request import Caller, ModelRequest, Priority
 from gateway.domain.tokens import SAFETY
 from gateway.pipeline.desk import Desk
-from gateway.pipeline.worst_case import WorstCase, claims_of, clamped, worst_case
+from gateway.pipeline.worst_case import WorstCase, claims_of, clamped, prices_of, worst_case
 from gateway.ports import Hold, Quota
 
 OUTPUT_TOKENS_UNDECLARED = 1_024
@@ -175,7 +175,7 @@ async def _reserve(
     while isinstance(answer, Shortage):
         smaller = None
         if answer.claim.budget.when_short is WhenShort.CLAMP and not answer.store_away and clamps < CLAMPS_MAX:
-            smaller = clamped(worst, answer.claim, answer.left, targets, wall_s)
+            smaller = clamped(worst, answer.claim, answer.left, prices_of(request, targets, wall_s))
         if smaller is None:
             raise _short(answer)
         worst, clamps = smaller, clamps + 1

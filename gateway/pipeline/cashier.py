@@ -27,6 +27,7 @@ class Cashier:
     __slots__ = (
         "_attempt_id",
         "_caller",
+        "_deployment",
         "_desk",
         "_dimensions",
         "_number",
@@ -49,6 +50,7 @@ class Cashier:
         self._ticket = ticket
         self._number = 0
         self._attempt_id = ""
+        self._deployment: Deployment | None = None
         self._price: Price | None = None
         self.cost_nano_usd = 0
         self.tokens = 0
@@ -60,7 +62,8 @@ class Cashier:
         caller, booked = self._caller, self._dimensions
         self._number += 1
         attempt_id = f"{caller.request_id}.{self._number}"
-        price = self._price = deployment.price_at(caller.started_at_s)
+        self._deployment = deployment
+        price = self._price = deployment.price_at(caller.started_at_s, self._request.service_tier)
         input_tokens = self._input_tokens
         output_tokens = BEAT_TOKENS if self._request.stream else self._ticket.worst.output_tokens
         cost = 0 if price is None else cost_nano_usd(price, Usage(input_tokens, output_tokens))
@@ -93,10 +96,12 @@ class Cashier:
         """Output tokens that the hold pays for at the open attempt's price; None where no budget counts."""
         if self._ticket.hold is None:
             return None
-        worst, price = self._ticket.worst, self._price
-        if price is None:
+        worst, deployment = self._ticket.worst, self._deployment
+        if deployment is None or self._price is None:
             return worst.output_tokens
-        return max(worst.output_tokens, affordable_output(price, worst.input_tokens, worst.nano_usd))
+        prices = deployment.prices_at(self._caller.started_at_s, self._request.service_tier)
+        affordable = min(affordable_output(price, worst.input_tokens, worst.nano_usd) for price in prices)
+        return max(worst.output_tokens, affordable)
 
     def beat(self, output_tokens: int) -> None:
         """A checkpoint of a running stream, with one interval on top."""
@@ -113,12 +118,21 @@ class Cashier:
         """The caller or the gateway gave the attempt up before an answer; the provider may have billed the input."""
         self._without_answer("client_gone", billed=True)
 
-    def settle(self, usage: Usage, provenance: Provenance, cause: str = "") -> None:
-        """The open attempt's last word; what the request came to is charged."""
+    def settle(self, usage: Usage, provenance: Provenance, tier: str | None, cause: str = "") -> None:
+        """The open attempt's last word; what the request came to is charged. `tier` is the one that was served."""
         if self._attempt_id:
+            self._price = self._price_of(tier, provenance)
             cost = 0 if self._price is None else cost_nano_usd(self._price, usage)
             self._close(EntryKind.POST, usage, provenance, cost, cause)
         self.overrun = self._ticket.settle(self.cost_nano_usd, self.tokens)
+
+    def _price_of(self, tier: str | None, provenance: Provenance) -> Price | None:
+        """A provider may serve at another tier than the one that was asked for."""
+        if self._deployment is None or provenance is not Provenance.EXACT:
+            return self._price
+        if tier == self._request.service_tier:
+            return self._price
+        return self._deployment.price_at(self._caller.started_at_s, tier)
 
     @property
     def _input_tokens(self) -> int:

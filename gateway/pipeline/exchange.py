@@ -118,7 +118,7 @@ class Exchange:
         self._pin(self._served)
         answer = self._served.answer
         if isinstance(answer, Reply):
-            self.trace.usage = answer.usage
+            self.trace.usage, self.trace.service_tier = answer.usage, answer.service_tier
             self.trace.finish_reasons = answer.finish_reasons
             if answer.usage is None and answer.choices:
                 self.trace.whole_bytes = len(answer.body)
@@ -253,7 +253,7 @@ class Exchange:
         usage, provenance = usage_of(trace, self._request)
         if served is not None and isinstance(served.answer, Relay):
             served.answer.close()
-        cashier.settle(usage, provenance, "client_gone" if trace.client_gone else "")
+        cashier.settle(usage, provenance, trace.service_tier, "client_gone" if trace.client_gone else "")
         trace.overrun = cashier.overrun
         if cashier.tokens and not cashier.unpriced:
             trace.cost_nano_usd = cashier.cost_nano_usd

@@ -148,7 +148,7 @@ class Relay:
         trace = self._trace
         signal = SIGNALS[event.kind]
         if event.usage is not None:
-            trace.usage = event.usage
+            trace.usage, trace.service_tier = event.usage, event.service_tier
         if signal is Signal.FAILED:
             self._break(event)
         self.state = TRANSITIONS[self.state][signal]

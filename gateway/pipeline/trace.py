@@ -27,6 +27,7 @@ class Trace:
         "produced_events",
         "replay_of",
         "retries_denied",
+        "service_tier",
         "sticky",
         "upstream_s",
         "usage",
@@ -38,6 +39,7 @@ class Trace:
         self.drops: list[Drop] = []
         self.error: GatewayError | None = None
         self.usage: Usage | None = None
+        self.service_tier: str | None = None
         self.produced_bytes = 0
         self.produced_events = 0
         self.whole_bytes = 0

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from gateway.domain.budget import Budget, Claim, Dimensions, Unit
-from gateway.domain.catalog import Deployment, Route
+from gateway.domain.catalog import Deployment, Price, Route
 from gateway.domain.money import affordable_output, ceiling_nano_usd
 from gateway.domain.request import ModelRequest, Operation
 from gateway.domain.tokens import SAFETY, Calibration
@@ -44,12 +44,14 @@ def worst_case(
     output_tokens, output_limit = 0, None
     if request.operation is not Operation.EMBEDDINGS:
         output_tokens, output_limit = _output(request, deployments, choices)
-    nano_usd = 0
-    for deployment in deployments:
-        price = deployment.price_at(wall_s)
-        if price is not None:
-            nano_usd = max(nano_usd, ceiling_nano_usd(price, input_tokens, output_tokens))
+    prices = prices_of(request, deployments, wall_s)
+    nano_usd = max((ceiling_nano_usd(price, input_tokens, output_tokens) for price in prices), default=0)
     return WorstCase(input_tokens, output_tokens, choices, nano_usd, output_limit)
+
+
+def prices_of(request: ModelRequest, deployments: Sequence[Deployment], wall_s: float) -> list[Price]:
+    """All that the request may be charged at."""
+    return [price for deployment in deployments for price in deployment.prices_at(wall_s, request.service_tier)]
 
 
 def _output(request: ModelRequest, deployments: Sequence[Deployment], choices: int) -> tuple[int, int | None]:
@@ -66,23 +68,17 @@ def _output(request: ModelRequest, deployments: Sequence[Deployment], choices: i
     return choices * limit, limit
 
 
-def clamped(
-    worst: WorstCase, claim: Claim, left: int, deployments: Sequence[Deployment], wall_s: float
-) -> WorstCase | None:
+def clamped(worst: WorstCase, claim: Claim, left: int, prices: Sequence[Price]) -> WorstCase | None:
     """The largest smaller request that fits into `left` of the claim's budget; None when none is worth sending."""
     if claim.budget.unit is Unit.TOKENS:
         output = left - worst.input_tokens
     else:
-        prices = [price for d in deployments if (price := d.price_at(wall_s)) is not None]
         output = min((affordable_output(price, worst.input_tokens, left) for price in prices), default=-1)
     limit = min(output, worst.output_tokens - 1) // worst.choices
     if limit < OUTPUT_TOKENS_MIN or worst.output_tokens == 0:
         return None
     output = limit * worst.choices
-    nano_usd = 0
-    for deployment in deployments:
-        if (price := deployment.price_at(wall_s)) is not None:
-            nano_usd = max(nano_usd, ceiling_nano_usd(price, worst.input_tokens, output))
+    nano_usd = max((ceiling_nano_usd(price, worst.input_tokens, output) for price in prices), default=0)
     return WorstCase(worst.input_tokens, output, worst.choices, nano_usd, limit, clamped=True)
 
 

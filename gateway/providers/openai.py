@@ -1,6 +1,5 @@
 """The OpenAI dialect of providers, and of every host that speaks it: domain values to an upstream call and back."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -13,11 +12,13 @@ from gateway.domain.reply import Reply, Usage
 from gateway.domain.request import ModelRequest, Operation
 from gateway.domain.stream import EventKind, StreamEvent
 from gateway.formats import openai
+from gateway.providers.figures import part, sane
 from gateway.providers.sse import Frame, Framer, FramingError
 
 CAPABILITIES = Capabilities()
 
-TOKENS_MAX = 1 << 40
+_USUAL_TIERS = frozenset({b"", b"null", b'"default"', b'"auto"', b'"standard"'})
+_TIER_CHARS = 64
 
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.EMBEDDINGS: "/embeddings"}
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
@@ -126,7 +127,7 @@ def decode_reply(request: ModelRequest, body: bytes) -> Reply:
         if chat.choices is None:
             raise _malformed("the provider's answer has no 'choices'")
         reasons = tuple([choice.finish_reason for choice in chat.choices if choice.finish_reason is not None])
-        return Reply(body, usage_of(chat.usage), reasons, len(chat.choices))
+        return Reply(body, usage_of(chat.usage), reasons, len(chat.choices), _tier_of(chat.service_tier))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise _malformed("the provider's answer is not JSON of the expected shape") from None
 
@@ -143,10 +144,10 @@ def _malformed(message: str) -> AttemptFailed:
 
 def _raise_inner(error: msgspec.Raw) -> None:
     if (raw := bytes(error)) and raw != b"null":
-        raise AttemptFailed(_inner_failure(raw))
+        raise AttemptFailed(inner_failure(raw))
 
 
-def _inner_failure(raw: bytes) -> Failure:
+def inner_failure(raw: bytes) -> Failure:
     """An error inside a 200 counts as if it had been the status."""
     try:
         shape = openai.decode_error(raw)
@@ -171,12 +172,12 @@ def usage_of(raw: msgspec.Raw | bytes) -> Usage | None:
         shape = openai.decode_usage(text)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    tokens_in, tokens_out = _sane(shape.prompt_tokens), _sane(shape.completion_tokens or 0)
+    tokens_in, tokens_out = sane(shape.prompt_tokens), sane(shape.completion_tokens or 0)
     if tokens_in is None or tokens_out is None:
         return None
     of_input, of_output = shape.prompt_tokens_details, shape.completion_tokens_details
-    cached = _part(of_input.cached_tokens, tokens_in) if of_input is not None else 0
-    reasoning = _part(of_output.reasoning_tokens, tokens_out) if of_output is not None else 0
+    cached = part(of_input.cached_tokens, tokens_in) if of_input is not None else 0
+    reasoning = part(of_output.reasoning_tokens, tokens_out) if of_output is not None else 0
     rare = of_input is not None and (of_input.cache_write_tokens or of_input.audio_tokens or of_input.image_tokens)
     if not rare and (of_output is None or not of_output.audio_tokens):
         return Usage(tokens_in, tokens_out, cached, reasoning)
@@ -186,22 +187,18 @@ def usage_of(raw: msgspec.Raw | bytes) -> Usage | None:
         tokens_out,
         cached,
         reasoning,
-        cache_write_5m=_part(of_input.cache_write_tokens, tokens_in),
-        audio_input=_part(of_input.audio_tokens, tokens_in),
-        image_input=_part(of_input.image_tokens, tokens_in),
-        audio_output=_part(of_output.audio_tokens, tokens_out),
+        cache_write_5m=part(of_input.cache_write_tokens, tokens_in),
+        audio_input=part(of_input.audio_tokens, tokens_in),
+        image_input=part(of_input.image_tokens, tokens_in),
+        audio_output=part(of_output.audio_tokens, tokens_out),
     )
 
 
-def _part(tokens: float | None, whole: int) -> int:
-    """What is absurd is none, and no part is more than the whole."""
-    return min(_sane(tokens) or 0, whole) if tokens else 0
-
-
-def _sane(tokens: float | None) -> int | None:
-    if tokens is None or not math.isfinite(tokens) or not 0 <= tokens <= TOKENS_MAX:
-        return None
-    return int(tokens)
+def _tier_of(raw: msgspec.Raw) -> str | None:
+    """Any other than the usual tier has prices of its own."""
+    tier = bytes(raw)
+    usual = tier in _USUAL_TIERS or not tier.startswith(b'"')
+    return None if usual else tier[1:-1].decode(errors="replace")[:_TIER_CHARS]
 
 
 def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, wall_s: float) -> Failure:
@@ -287,16 +284,18 @@ def _event(frame: Frame) -> StreamEvent:
             return StreamEvent(EventKind.DONE, frame.raw)
         return _broken(frame.raw, "an event of the provider's stream is not valid JSON")
     if (error := bytes(chunk.error)) and error != b"null":
-        return StreamEvent(EventKind.ERROR, frame.raw, failure=_inner_failure(error))
+        return StreamEvent(EventKind.ERROR, frame.raw, failure=inner_failure(error))
     usage = usage_of(chunk.usage)
     if not chunk.choices:
-        return StreamEvent(EventKind.USAGE if usage else EventKind.PROLOGUE, frame.raw, usage=usage)
+        kind = EventKind.USAGE if usage else EventKind.PROLOGUE
+        return StreamEvent(kind, frame.raw, usage=usage, service_tier=_tier_of(chunk.service_tier))
     produced, reason = 0, None
     for choice in chunk.choices:
         reason = choice.finish_reason or reason
         produced += _produced(choice)
     kind = EventKind.FINISH if reason else EventKind.CONTENT if produced else EventKind.PROLOGUE
-    return StreamEvent(kind, frame.raw, produced, usage, None, reason)
+    tier = None if usage is None else _tier_of(chunk.service_tier)
+    return StreamEvent(kind, frame.raw, produced, usage, None, reason, tier)
 
 
 def _broken(raw: bytes, message: str) -> StreamEvent:

@@ -36,7 +36,7 @@ def body(turn: Turn) -> bytes:
         "created": turn.created_s,
         "model": turn.model,
         "choices": [_choice(at, choice) for at, choice in enumerate(turn.choices)],
-        "service_tier": "default",
+        "service_tier": turn.service_tier,
         "system_fingerprint": FINGERPRINT,
     }
     if turn.shown is not None:
@@ -120,7 +120,7 @@ class _Frame:
             "object": "chat.completion.chunk",
             "created": turn.created_s,
             "model": turn.model,
-            "service_tier": "default",
+            "service_tier": turn.service_tier,
             "system_fingerprint": FINGERPRINT,
         }
         self._head = encode(fixed)[:-1] + b',"choices":'

@@ -52,6 +52,8 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     reasoning_tokens: Count = 0
     input_tokens: Count | None = None
     """Instead of the count of what was sent."""
+    service_tier: str = "default"
+    """OpenAI's word for what it served."""
     usage: Literal["asked", "always", "never", "null", "zero", "negative", "huge"] = "asked"
 
 

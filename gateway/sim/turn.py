@@ -74,6 +74,7 @@ class Turn:
     usage_null: bool = False
     """Show `usage: null` rather than nothing."""
     thinking: str | None = None
+    service_tier: str = "default"
 
 
 def compose(ask: Ask, answer: Answer, seed: int, number: int, created_s: int) -> Turn:
@@ -99,6 +100,7 @@ def compose(ask: Ask, answer: Answer, seed: int, number: int, created_s: int) ->
         _shown(answer, ask, tokens),
         answer.usage == "null",
         answer.thinking,
+        answer.service_tier,
     )
 
 

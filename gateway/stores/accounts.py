@@ -142,6 +142,13 @@ class CreditAccounts:
             account.held += amount
         return AccountHold(self, parts)
 
+    def charge(self, budget: Budget, who: str, amount: int) -> None:
+        """What was spent here before the budget was known; the bank hears of it as of a debt."""
+        account = self._account(budget, who, self._clock.wall_s())
+        account.credit -= amount
+        account.spent += amount
+        self.charged(account)
+
     def left(self, budget: Budget, who: str) -> int:
         account = self._account(budget, who, self._clock.wall_s())
         return max(0, budget.amount - account.total - account.held)

@@ -11,7 +11,7 @@ from gateway.ports import Clock
 from gateway.upstream.connection import WRITE_BYTES, Connection
 from gateway.upstream.dial import Dialer, Opener, tcp
 from gateway.upstream.egress import Egress
-from gateway.upstream.exchange import Exchange
+from gateway.upstream.exchange import Exchange, Phase
 from gateway.upstream.failures import failed
 from gateway.upstream.names import Names, Resolver, system_resolver
 from gateway.upstream.policy import AddressPolicy, never_metadata
@@ -67,15 +67,20 @@ class HttpUpstream:
         connection = pool.take_idle()
         if connection is None:
             connection = await self._connection(pool, call, now_s)
-        exchange = await self._ask(connection, pool, call)
-        if exchange.stale:
+        while True:
+            exchange = self._start(connection, pool, call)
+            body = call.body
+            if len(body) > WRITE_BYTES:
+                await connection.finish_writing(exchange, body, self._head_due_s(call))
+            if exchange.phase is Phase.HEAD:
+                await exchange.wait(self._head_due_s(call))
+            if not exchange.stale:  # a connection that is fresh never is
+                exchange.raise_failure()
+                return exchange
             try:
                 connection = await self._connection(pool, call, self._now(), fresh=True)
             except AttemptFailed as error:
                 raise AttemptFailed(replace(error.failure, sent=Sent.MAYBE)) from None
-            exchange = await self._ask(connection, pool, call)
-        exchange.raise_failure()
-        return exchange
 
     def configure(self, providers: Iterable[Provider]) -> None:
         """Takes over CA files and connection limits; pools of changed origins are replaced, their calls run on."""
@@ -102,19 +107,16 @@ class HttpUpstream:
         self._closed = True
         await asyncio.gather(*(pool.close(CLOSE_S) for pool in [*self._pools.values(), *self._retired]))
 
-    async def _ask(self, connection: Connection, pool: Pool, call: UpstreamCall) -> Exchange:
-        """Up to the response head, or the failure instead of it."""
+    def _start(self, connection: Connection, pool: Pool, call: UpstreamCall) -> Exchange:
         try:
             head = self._egress.head(call, connection.origin)
         except AttemptFailed:
             pool.freed(connection)  # the request is at fault, not the connection
             raise
-        exchange = connection.start(call, head)
-        body, timeouts = call.body, call.timeouts
-        if len(body) > WRITE_BYTES:
-            await connection.finish_writing(exchange, body, min(self._now() + timeouts.first_token_s, call.deadline_s))
-        await exchange.arrival(min(self._now() + timeouts.first_token_s, call.deadline_s))
-        return exchange
+        return connection.start(call, head)
+
+    def _head_due_s(self, call: UpstreamCall) -> float:
+        return min(self._now() + call.timeouts.first_token_s, call.deadline_s)
 
     async def _connection(self, pool: Pool, call: UpstreamCall, now_s: float, *, fresh: bool = False) -> Connection:
         """Waiting for a slot and dialling share the connect time-out."""

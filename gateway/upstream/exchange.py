@@ -128,11 +128,6 @@ class Exchange:
 
     # What the client and the connection do.
 
-    async def arrival(self, due_s: float) -> None:
-        """Until there is a head, or a failure instead of it."""
-        if self.phase is Phase.HEAD:
-            await self.wait(due_s)
-
     def begin(self, status: int, headers: list[tuple[bytes, bytes]], content_length: int, encoding: bytes) -> None:
         self.status = status
         self.headers = headers

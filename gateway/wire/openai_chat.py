@@ -18,6 +18,8 @@ OPENING_MESSAGES = 2
 
 _RARE = frozenset({"tools", "response_format", "prompt_cache_key", "previous_response_id", "metadata", "user"})
 
+_USUAL_TIERS = frozenset({None, "", "auto", "default"})
+
 _T = TypeVar("_T")
 
 
@@ -34,6 +36,7 @@ def parse(body: bytes) -> ModelRequest:
     rare = not _RARE.isdisjoint(members)
     stream = "stream" in members and bool(optional(members, "stream", openai.decode_flag))
     options = optional(members, "stream_options", openai.decode_stream_options) if stream else None
+    tier = optional(members, "service_tier", openai.decode_optional_text) if "service_tier" in members else None
     return ModelRequest(
         operation=Operation.CHAT,
         dialect=Dialect.OPENAI,
@@ -45,6 +48,7 @@ def parse(body: bytes) -> ModelRequest:
         session=_session(members) if rare else None,
         opening=_opening(raw_messages, len(messages)),
         user=optional(members, "user", openai.decode_optional_text) or None if "user" in members else None,
+        service_tier=None if tier in _USUAL_TIERS else tier,
     )
 
 

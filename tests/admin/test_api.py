@@ -110,7 +110,7 @@ async def test_an_owner_gives_a_tenant_a_key_and_five_dollars_a_day(tmp_path: Pa
         assert (listed[0]["key"], key["key"] in json.dumps(listed)) == (None, False)
 
 
-async def test_a_budget_made_small_refuses_at_once_and_an_adjustment_gives_room(tmp_path: Path) -> None:
+async def test_reg12_a_budget_that_is_used_up_refuses_at_once_and_an_adjustment_gives_room(tmp_path: Path) -> None:
     async with standing(tmp_path) as house:
         await house.ask(FIRST_KEY)
         mine = (await house.root.get(f"{PREFIX}/tenants/first/budgets")).json()["items"][0]

@@ -73,7 +73,7 @@ class Street:
             "tenants": [{"id": "t", "keys": ["env:CALLER"], "budgets": [budget], **self.tenant}],
             "prices": {"overrides": [{"provider": "a", "model": "gpt", **paid}]},
             "telemetry": {"access_log": "off"},
-            "server": {"grace_s": 5.0},
+            "server": {"grace_s": 5.0, "connections_per_address": 4_096},
         }
         if self.store is not None:
             document["redis"] = "env:REDIS"
@@ -163,7 +163,7 @@ class Street:
 
     async def reported(self) -> tuple[int, int, int]:
         """The usage API."""
-        async with self._admin() as client:
+        async with self.office() as client:
             answer = await client.get("/admin/v1/usage", params={"group_by": "tenant"})
             (row,) = answer.json()["items"]
         return row["input_tokens"], row["output_tokens"], int(Decimal(row["usd"]) * NANO)
@@ -178,7 +178,7 @@ class Street:
         """The metrics of all workers."""
         sums: Counter[str] = Counter()
         for number in range(self.workers):
-            async with self._admin(number) as client:
+            async with self.office(number) as client:
                 for line in (await client.get("/metrics")).text.splitlines():
                     name, _, value = line.rpartition(" ")
                     if name and not name.startswith("#"):
@@ -204,7 +204,7 @@ class Street:
             assert time.monotonic() < until_s, {"bill": billed, **said}
             await asyncio.sleep(0.1)
 
-    def _admin(self, worker: int = 0) -> httpx.AsyncClient:
+    def office(self, worker: int = 0) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.admin + worker}", headers=headers, trust_env=False)
 

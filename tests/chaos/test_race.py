@@ -10,7 +10,8 @@ import pytest
 
 from gateway.sim.script import parse_script
 from gateway.sim.server import Simulator
-from tests.chaos.street import NANO, Street
+from tests.chaos.street import ADMIN_KEY, KEY, NANO, Street
+from tests.e2e.processes import METERWAY, Process
 from tests.redis import Server, served
 
 ANSWER = {"text_chars": 100}
@@ -46,6 +47,15 @@ async def spend(street: Street, first: int, **asked: Any) -> None:
             assert seen.error["code"] in ("budget_exceeded", "store_unavailable"), (seen.status, seen.body)
             await asyncio.sleep(PAUSE_S)
     raise AssertionError("the budget never ends")
+
+
+async def test_r12_several_workers_without_a_store_to_share_are_refused(tmp_path: Path) -> None:
+    async with Simulator() as sim:
+        street = Street(tmp_path, sim, 1.0)
+        command = [str(METERWAY), "serve", "--config", str(street.config()), "--workers", "2"]
+        process = Process(tmp_path, *command, environ={"CALLER": KEY, "REDIS": "", "ADMIN": ADMIN_KEY}, cwd=tmp_path)
+        assert await asyncio.to_thread(process.ended) == 1
+        assert "several workers need a database and Redis" in process.said
 
 
 @pytest.mark.parametrize("max_tokens", [40, None], ids=["declared", "undeclared"])

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.app.gateway import PLAIN_PATHS, Gateway
+from gateway.app.gateway import Gateway
 from gateway.config.load import load_text
 from gateway.config.settings import Loaded
 from gateway.domain.record import ExchangeRecord
 from gateway.http.cycle import DoorCycle
 from gateway.http.limits import DoorLimits
-from gateway.http.protocol import door_protocol
+from gateway.http.listener import Listener
 from gateway.sim.script import parse_script
 from gateway.sim.server import Simulator
 from tests.door.line import KEY, Line
@@ -105,7 +105,7 @@ async def house(
         if limits:
             chosen: DoorLimits = replace(gateway.door.limits, **limits)
             gateway.door.limits = chosen
-            gateway.server.config.http = door_protocol(chosen, PLAIN_PATHS)
+            gateway.server.listener = Listener(chosen, gateway.server.listener.plain_paths)
         records = Records()
         gateway.door.desk.recorder = records
         await gateway.start()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,7 +29,11 @@ PATIENT = {"connect_s": 10.0, "first_token_s": 20.0, "idle_s": 20.0, "total_s": 
 
 @asynccontextmanager
 async def spending(
-    *budgets: Mapping[str, Any], answer: Mapping[str, Any] = {}, pace: Mapping[str, Any] = {}, **more: Any
+    *budgets: Mapping[str, Any],
+    answer: Mapping[str, Any] = {},
+    pace: Mapping[str, Any] = {},
+    prices: Sequence[Mapping[str, Any]] = (),
+    **more: Any,
 ) -> AsyncIterator[House]:
     tenants = [
         {"id": "first", "keys": ["env:CALLER_ONE", "env:CALLER_TWO"], "budgets": list(budgets)},
@@ -37,7 +41,10 @@ async def spending(
     ]
     script = {"otherwise": {"answer": dict(answer), "pace": dict(pace)}}
     more.setdefault("route", {"timeouts": PATIENT})
-    async with standing(a=script, extra={"tenants": tenants, "database": "memory"}, **more) as house:
+    extra: dict[str, Any] = {"tenants": tenants, "database": "memory"}
+    if prices:
+        extra["prices"] = {"overrides": prices}
+    async with standing(a=script, extra=extra, **more) as house:
         yield house
 
 
@@ -50,8 +57,8 @@ def spent(house: House) -> int:
 
 
 def left(house: House, number: int = 0) -> int:
-    budget = house.gateway.door.catalog.keys.popitem()[1].tenant.budgets[number]
-    return house.gateway.books.accounts.left(budget, "first")
+    tenant = next(key.tenant for key in house.gateway.door.catalog.keys.values() if key.tenant.id == "first")
+    return house.gateway.books.accounts.left(tenant.budgets[number], "first")
 
 
 async def test_a_request_is_charged_what_it_cost_and_says_what_is_left() -> None:
@@ -188,3 +195,26 @@ async def test_a_threshold_that_is_crossed_is_told_once_to_the_webhook() -> None
             for _ in range(3):
                 await house.ask(max_tokens=50)
         assert [json.loads(body)["percent"] for _, body in made.got] == [10]
+
+
+USUAL = {"provider": "a", "model": "gpt", "input_usd_per_million": 1, "output_usd_per_million": 2}
+FLEX = {**USUAL, "service_tier": "flex", "input_usd_per_million": 0.5, "output_usd_per_million": 1}
+SOON = {**USUAL, "service_tier": "priority", "input_usd_per_million": 5, "output_usd_per_million": 10}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("asked", "served", "times"), [("flex", "flex", 0.5), ("priority", "default", 1), (None, "default", 1)]
+)
+async def test_a_service_tier_is_charged_at_what_was_served(
+    asked: str | None, served: str, times: float, stream: bool
+) -> None:
+    answer = {"text_chars": 100, "service_tier": served}
+    async with spending({"usd": 1, "per": "day"}, answer=answer, prices=[USUAL, FLEX, SOON]) as house:
+        before = left(house)
+        more = {} if asked is None else {"service_tier": asked}
+        seen = await house.ask(stream=stream, max_tokens=50, **more)
+        (line,) = house.sims["a"].bill
+        cost = round(times * (line.input_tokens * IN + line.output_tokens * OUT))
+        assert seen.status == 200
+        assert (house.record.cost_nano_usd, before - left(house)) == (cost, cost)

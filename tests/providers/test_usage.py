@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.reply import Usage
-from gateway.providers.openai import TOKENS_MAX, usage_of
+from gateway.providers.figures import TOKENS_MAX
+from gateway.providers.openai import usage_of
 
 IN, OUT = "prompt_tokens_details", "completion_tokens_details"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -18,6 +18,9 @@ from gateway.stores.redis.registry import LEASE_S, Registry
 TICKET_KEPT_S = 60
 CLAIM_S = 10
 CHUNK = 200
+AFTER_S = 3 * 86_400.0
+"""A counter is kept that long after its window."""
+
 ROUNDS_MAX = 4
 REBUILD_WAIT_S = 0.25
 
@@ -139,6 +142,15 @@ class RedisBank:
         """Whether this process is the first of all that tells of a threshold. Raises BankAway."""
         book = self._book(tenant)
         return bool(await self._link.run(scripts.FIRST, (book.key("epoch"), book.key("c", counter)), (percent,)))
+
+    async def before(self, tenant: str, spent: Mapping[str, tuple[int, float]]) -> None:
+        """Amounts that were spent before their counters were there, and the ends of those. Raises BankAway."""
+        book = self._book(tenant)
+        names = sorted(spent)
+        for at in range(0, len(names), CHUNK):
+            part = names[at : at + CHUNK]
+            words = [word for name in part for word in (spent[name][0], _ms(spent[name][1] + AFTER_S))]
+            await self._link.run(scripts.BEFORE, (book.key("epoch"), *book.counters(part)), words)
 
     async def sweep(self) -> list[Expired]:
         """Once a second, with jitter: says that this process lives, and takes in the credit of those that died.

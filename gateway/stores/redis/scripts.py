@@ -3,7 +3,8 @@
 Keys of a tenant, all in one slot:
 
     gw:{T}:epoch      id of the last rebuild; `grace` is the end of the time in which only figures are taken in
-    gw:{T}:c:COUNTER  v epoch, p posted, l leased; of each boot: s: spent, c: credit, e: expired credit; m: marks told
+    gw:{T}:c:COUNTER  v epoch, p posted, l leased, b whether p has what was before; of each boot: s: spent, c: credit,
+                      e: expired credit; m: marks told
     gw:{T}:w:BOOT     v epoch, n its last call, era its reports, x swept, closed; k:COUNTER where it has credit
     gw:{T}:k:BOOT:TICKET  the answer to a lease, for a while
     gw:{T}:x          expired credit that nobody has put on record yet
@@ -261,7 +262,7 @@ return 1
 )
 
 FILL = Script(
-    "gw.rebuild.fill.1",
+    "gw.rebuild.fill.2",
     """
 -- KEYS: lock, counters; ARGV: token, lock_ms, new epoch, then of each counter: posted, ends, boots, (boot, spent) ...
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -269,7 +270,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local a = 4
 for i = 2, #KEYS do
   redis.call('DEL', KEYS[i])
-  redis.call('HSET', KEYS[i], 'v', ARGV[3], 'p', ARGV[a], 'l', 0)
+  redis.call('HSET', KEYS[i], 'v', ARGV[3], 'p', ARGV[a], 'l', 0, 'b', 1)
   if ARGV[a + 1] == '0' then redis.call('PEXPIRE', KEYS[i], 40 * 86400000)
   else redis.call('PEXPIREAT', KEYS[i], ARGV[a + 1]) end
   local boots = tonumber(ARGV[a + 2])
@@ -278,6 +279,25 @@ for i = 2, #KEYS do
     redis.call('HSET', KEYS[i], 's:' .. ARGV[a], ARGV[a + 1])
     a = a + 2
   end
+end
+return 1
+""",
+)
+
+BEFORE = Script(
+    "gw.before.1",
+    """
+-- KEYS: epoch, counters; ARGV: of each counter: what was posted before it was, its end; once, whoever tells it
+local v = redis.call('HGET', KEYS[1], 'id')
+if not v then return 0 end
+for i = 2, #KEYS do
+  local a = (i - 2) * 2
+  if redis.call('HGET', KEYS[i], 'v') ~= v then
+    redis.call('DEL', KEYS[i])
+    redis.call('HSET', KEYS[i], 'v', v, 'p', 0, 'l', 0)
+    redis.call('PEXPIREAT', KEYS[i], ARGV[a + 2])
+  end
+  if redis.call('HSETNX', KEYS[i], 'b', 1) == 1 then redis.call('HINCRBY', KEYS[i], 'p', ARGV[a + 1]) end
 end
 return 1
 """,

@@ -26,9 +26,10 @@ def row_of(entry: Entry) -> tuple[object, ...]:
     """In the order of COLUMNS."""
     usage = entry.usage
     figures = usage.figures
+    user, run, root = entry.user, entry.run_id, entry.root_run_id
     return (
         entry.attempt_id,
-        entry.kind.value,
+        "post" if entry.kind is EntryKind.POST else entry.kind.value,
         entry.request_id,
         entry.tenant,
         entry.key_id,
@@ -38,9 +39,9 @@ def row_of(entry: Entry) -> tuple[object, ...]:
         entry.model,
         entry.provider,
         entry.provider_model,
-        _storable(entry.user),
-        _storable(entry.run_id),
-        _storable(entry.root_run_id),
+        user and _storable(user),
+        run and _storable(run),
+        root and _storable(root),
         _tags_text(entry.tags) if entry.tags else "{}",
         usage.input,
         usage.output,
@@ -50,15 +51,15 @@ def row_of(entry: Entry) -> tuple[object, ...]:
         entry.cost_nano_usd,
         entry.tokens,
         entry.price_id,
-        entry.provenance.value,
+        "exact" if entry.provenance is Provenance.EXACT else entry.provenance.value,
         entry.unpriced,
         entry.late,
         entry.orphan,
         entry.replay_of,
         entry.budget_id,
-        _storable(entry.budget_who),
-        _storable(entry.actor),
-        _storable(entry.cause),
+        entry.budget_who and _storable(entry.budget_who),
+        entry.actor and _storable(entry.actor),
+        entry.cause and _storable(entry.cause),
     )
 
 
@@ -78,14 +79,14 @@ def entry_of(row: Any) -> Entry:
 
 def _tags_text(tags: tuple[tuple[str, str], ...]) -> str:
     """Of two of one name the first counts, as for budgets."""
-    named: dict[str, str | None] = {}
+    named: dict[str, str] = {}
     for name, text in tags:
-        named.setdefault(_storable(name) or "", _storable(text))
+        named.setdefault(_storable(name), _storable(text))
     return json.dumps(named)
 
 
-def _storable(text: str | None) -> str | None:
+def _storable(text: str) -> str:
     """PostgreSQL takes no NUL, and UTF-8 no half of a surrogate pair: one caller's text must not stop the ledger."""
-    if text is None or text.isprintable():
+    if text.isprintable():
         return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

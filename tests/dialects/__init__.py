@@ -1,0 +1,1 @@
+"""The four dialects over one conversation and one turn."""
