@@ -25,10 +25,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Agents: run 
 Agents = Annotated[str, typer.Option("--agents", help="package.module:name, several with commas")]
 Temporal = Annotated[str | None, typer.Option("--temporal", help="HOST:PORT of Temporal")]
 LOG_FORMAT = "%(message)s"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    level = environ().get("METERWAY_AGENT_LOG_LEVEL", "info").upper()
+    logging.basicConfig(level=level if level in LEVELS else "INFO", format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("temporalio").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if "" not in sys.path:
