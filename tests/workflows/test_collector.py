@@ -12,7 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.agent_runtime.lab import Lab
 from tests.e2e.processes import Process
-from tests.workflows.test_commands import COMMAND, TROUPE, command, environ_of
+from tests.redis import free_port
+from tests.workflows.test_commands import COMMAND, TROUPE, command, environ_of, until_status
 
 
 class Collector:
@@ -63,11 +64,14 @@ def test_row_47_58_client_and_worker_tell_a_collector_before_they_end(lab: Lab, 
         shared = environ_of(lab, tmp_path, METERWAY_TEMPORAL=temporal, METERWAY_AGENT_QUEUE=f"told-{tmp_path.name}")
         (tmp_path / "w").mkdir()
         environ = {**shared, "METERWAY_OTLP_ENDPOINT": of_worker.url}
-        worker = Process(tmp_path / "w", COMMAND, "worker", "--agents", TROUPE, environ=environ)
+        port = free_port()
+        words = ("worker", "--agents", TROUPE, "--health-port", str(port))
+        worker = Process(tmp_path / "w", COMMAND, *words, environ=environ)
         try:
             client = {**shared, "METERWAY_OTLP_ENDPOINT": of_client.url}
             told = command("run", TROUPE, "go", "--temporal", temporal, environ=client)
             assert told.returncode == 0, told.stderr
+            assert "collector" in until_status(f"http://127.0.0.1:{port}/readyz", 200).json()["checks"]
         finally:
             worker.signal(signal.SIGTERM)
             assert worker.ended(40) == 0
