@@ -82,7 +82,7 @@ def _seconds(text: str) -> float:
 
 def services_of(config: RuntimeConfig) -> Services:
     client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key))
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"closers": (client.close,)}
     if config.otlp_endpoint is not None:
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.store == "memory":

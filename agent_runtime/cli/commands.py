@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,9 +84,10 @@ def run(
         services = services_of(config)
         loaded = load_agents(agent, services)
         who = Principal(tenant, user)
-        if not durable:
-            return await run_once(loaded[0], text, who, approve, show_json=show_json)
-        async with on_temporal(config, loaded, services, development=dev):
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(services.close)
+            if durable:
+                await stack.enter_async_context(on_temporal(config, loaded, services, development=dev))
             return await run_once(loaded[0], text, who, approve, show_json=show_json)
 
     done(go())

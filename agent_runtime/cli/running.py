@@ -63,8 +63,6 @@ async def run_once(agent: Agent, text: str, who: Principal, how: Ask, *, show_js
     else:
         print(outcome.result.text)
     await agent.close()
-    if agent.services is not None:
-        await asyncio.to_thread(agent.services.recorder.flush)
     return 0 if outcome.error is None else 1
 
 
@@ -110,7 +108,7 @@ async def work(config: RuntimeConfig, names: str, tuning: Tuning, health_port: i
     client = await client_of(config)
     runtime = TemporalRuntime(client, services, settings_of(config))
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(asyncio.to_thread, services.recorder.flush)
+        stack.push_async_callback(services.close)
         crew = await stack.enter_async_context(crew_of(client, agents, services, config, tuning))
         if health_port:
             app = Starlette(routes=health_routes(worker_checks(config, services, runtime, crew)))
@@ -148,7 +146,7 @@ async def serve_agents(
     services = services_of(config)
     agents = load_agents(names, services)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(asyncio.to_thread, services.recorder.flush)
+        stack.push_async_callback(services.close)
         if durable:
             await stack.enter_async_context(on_temporal(config, agents, services, development=development))
         else:
