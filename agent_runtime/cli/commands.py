@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +26,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Agents: run 
 Agents = Annotated[str, typer.Option("--agents", help="package.module:name, several with commas")]
 Temporal = Annotated[str | None, typer.Option("--temporal", help="HOST:PORT of Temporal")]
 LOG_FORMAT = "%(message)s"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    level = environ().get("METERWAY_AGENT_LOG_LEVEL", "info").upper()
+    logging.basicConfig(level=level if level in LEVELS else "INFO", format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("temporalio").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if "" not in sys.path:
@@ -81,9 +84,10 @@ def run(
         services = services_of(config)
         loaded = load_agents(agent, services)
         who = Principal(tenant, user)
-        if not durable:
-            return await run_once(loaded[0], text, who, approve, show_json=show_json)
-        async with on_temporal(config, loaded, services, development=dev):
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(services.close)
+            if durable:
+                await stack.enter_async_context(on_temporal(config, loaded, services, development=dev))
             return await run_once(loaded[0], text, who, approve, show_json=show_json)
 
     done(go())

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from agent_runtime.api.agent import Agent
 from agent_runtime.api.config import RuntimeConfig
 from agent_runtime.cli.durable import client_of, replay, settings_of, specs_of
-from agent_runtime.cli.running import gateway_ready
+from agent_runtime.cli.running import collector_ready, gateway_ready
 from agent_runtime.connectors import secrets
 from agent_runtime.contracts.errors import BY_KIND
 from agent_runtime.desk.services import Services
@@ -128,12 +128,9 @@ class Doctor:
         if endpoint is None:
             return "METERWAY_OTLP_ENDPOINT is not set; nobody would see metrics" if self._config.production else None
         parts = urlsplit(endpoint)
-        host = parts.hostname or ""
-        if self._config.production and parts.scheme != "https" and host not in LOOPBACK:
+        if self._config.production and parts.scheme != "https" and parts.hostname not in LOOPBACK:
             return f"METERWAY_OTLP_ENDPOINT is {endpoint!r}; in production it has to be https"
-        _, writer = await asyncio.open_connection(host, parts.port or (443 if parts.scheme == "https" else 4318))
-        writer.close()
-        return None
+        return await collector_ready(endpoint)
 
     async def _secrets(self) -> str | None:
         if secrets.problem("gateway_key", self._config.gateway_key):
