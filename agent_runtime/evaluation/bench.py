@@ -92,6 +92,7 @@ def report(
             **{f"p{share}": round(percentile(times_s, share) * 1000, 1) for share in (50, 95, 99)},
         },
         "per_turn_ms": round(sum(times_s) / max(1, total.llm_calls) * 1000, 3),
+        "per_activity_ms": round(sum(times_s) / max(1, activities_of(ends)) * 1000, 3),
         "tokens": {"input": total.input_tokens, "output": total.output_tokens, "cached": total.cached_tokens},
         "llm_calls": total.llm_calls,
         "usd_per_run": _shown(usd / runs),
@@ -99,6 +100,11 @@ def report(
         "usd_per_hour_at_load": _shown(usd / runs * Decimal(str(plan.runs_per_hour))),
         "capacity": asdict(sizing(load, QUOTA)),
     }
+
+
+def activities_of(ends: Sequence[RunOutcome]) -> int:
+    """What Temporal runs: before and after each run, a call of a model, and two for each tool; children likewise."""
+    return sum(2 + end.usage.llm_calls + 2 * end.outcome.tool_calls for end in ends)
 
 
 def percentile(values: Sequence[float], share: int) -> float:
