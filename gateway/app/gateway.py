@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.admin.routes import admin_routes
 from gateway.app.books import Books
+from gateway.app.dialects import DIALECTS
 from gateway.app.doorkeeper import Doorkeeper, pepper_beside
 from gateway.app.offices import office_of, running_of
 from gateway.app.sims import Sims
@@ -31,7 +32,6 @@ from gateway.http.other import other_routes
 from gateway.http.server import DrainingServer, asgi, server_for
 from gateway.pipeline.desk import Desk
 from gateway.ports import Clock, DirectoryStore, Ledger
-from gateway.providers import openai
 from gateway.stores.health import MemoryHealth
 from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
@@ -44,7 +44,6 @@ from gateway.upstream.names import Resolver, system_resolver
 
 _log = logging.getLogger("meterway")
 
-DIALECTS = {"openai": openai}
 PLAIN_PATHS = frozenset(path.encode() for path in (*ENDPOINTS, "/v1/models", "/health/live", "/health/ready", "/"))
 ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
 MEMORY = "memory"

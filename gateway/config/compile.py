@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.config.hosts import HOSTS, SIM
+from gateway.config.hosts import AZURE, HOSTS, NEWER_LIMIT, SIM, Host
 from gateway.config.prices import PriceBook
 from gateway.config.problems import Findings, choose, shown
 from gateway.config.problems import Path as Place
@@ -20,6 +20,7 @@ from gateway.config.secret_refs import SecretRefs
 from gateway.config.tenants import compile_keys
 from gateway.config.urls import BadUrl, split_base_url
 from gateway.domain.catalog import (
+    NATIVE,
     AuthStyle,
     Capabilities,
     Catalog,
@@ -28,6 +29,7 @@ from gateway.domain.catalog import (
     Limits,
     Origin,
     Provider,
+    Quirks,
     Route,
     Secret,
     Strategy,
@@ -35,6 +37,7 @@ from gateway.domain.catalog import (
 )
 
 _SIM_PATH = "/v1"
+_OPENAI = "api.openai.com"
 
 
 class Names(NamedTuple):
@@ -74,7 +77,8 @@ def _provider(
         _check_file(section.script, (*place, "script"), folder, findings)
         origin = Origin(SIM, name, 0)
         silent = Credential(f"{name}#0", origin, Secret(""), AuthStyle.NONE)
-        return Provider(name, "openai", origin, _SIM_PATH, (silent,), limits, None, section.connections, drains)
+        own = Quirks(native=NATIVE)
+        return Provider(name, "openai", origin, _SIM_PATH, (silent,), limits, None, section.connections, drains, own)
     host = HOSTS[section.kind]
     _check_file(section.ca_file, (*place, "ca_file"), folder, findings)
     split = split_base_url(section.base_url or host.base_url, allow_http=section.allow_http)
@@ -84,7 +88,22 @@ def _provider(
     origin, base_path = split
     credentials = _credentials(name, section, origin, host.auth, refs, findings)
     ca_file = str(folder / section.ca_file) if section.ca_file else None
-    return Provider(name, host.dialect, origin, base_path, credentials, limits, ca_file, section.connections, drains)
+    quirks = _quirks(host, section, origin, base_path)
+    return Provider(
+        name, host.dialect, origin, base_path, credentials, limits, ca_file, section.connections, drains, quirks
+    )
+
+
+def _quirks(host: Host, section: ProviderSection, origin: Origin, base_path: str) -> Quirks:
+    """Azure's newer path is OpenAI's own; reasoning models at OpenAI itself take the newer limit alone."""
+    quirks = host.quirks
+    if section.kind == AZURE:
+        if base_path.endswith("/openai/v1"):
+            return replace(quirks, api_version="", native=NATIVE)
+        return replace(quirks, api_version=section.api_version or quirks.api_version)
+    if section.kind == "openai" and origin.host == _OPENAI:
+        return replace(quirks, output_limit=NEWER_LIMIT)
+    return quirks
 
 
 def _credentials(
@@ -145,6 +164,7 @@ def _route(
         section.attempts,
         timeouts,
         tuple(section.fallback_models),
+        section.untranslatable == "drop",
     )
 
 
@@ -166,6 +186,7 @@ def _deployments(target: TargetSection, provider: Provider, timeouts: Timeouts, 
                 target.json_schema,
                 target.context_tokens or quote.context_tokens,
                 target.output_tokens,
+                provider.quirks.native,
             ),
             timeouts=_timeouts(target.timeouts, timeouts),
             price=quote.price,

@@ -1,44 +1,75 @@
-"""The hosts that are known by name: which dialect they speak, where they are, which header takes the key."""
+"""The hosts that are known by name: which dialect they speak, where they are, and how each differs, as data."""
 
 from dataclasses import dataclass
 
-from gateway.domain.catalog import AuthStyle
+from gateway.domain.catalog import NATIVE, AuthStyle, Quirks
+
+NEWER_LIMIT = "max_completion_tokens"
+"""Reasoning models at OpenAI take the newer name alone; elsewhere the older one is what every host knows."""
+
+PLAIN = Quirks()
+_CHAT_ONLY: frozenset[str] = frozenset()
+_NO_STORE = frozenset({"store", "metadata", "prompt_cache_key", "safety_identifier", "verbosity"})
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`dialect` is the wire dialect; `key_needed` is false where servers usually run without one."""
+    """`dialect` is the wire dialect; `key_needed` is false where servers usually run without one.
+
+    An empty `base_url` has to be configured.
+    """
 
     dialect: str
     base_url: str
     auth: AuthStyle = AuthStyle.BEARER
     key_needed: bool = True
+    quirks: Quirks = PLAIN
 
 
 SIM = "sim"
+AZURE = "azure"
+AZURE_VERSION = "2024-10-21"
 
 
-def _openai(base_url: str) -> Host:
-    return Host("openai", base_url)
+def _chat(base_url: str, quirks: Quirks = PLAIN) -> Host:
+    """Chat completions alone; the responses API is translated."""
+    return Host("chat", base_url, quirks=quirks)
 
 
-def _local(port: int) -> Host:
-    return Host("openai", f"http://127.0.0.1:{port}/v1", key_needed=False)
+def _local(port: int, quirks: Quirks = PLAIN) -> Host:
+    return Host("chat", f"http://127.0.0.1:{port}/v1", key_needed=False, quirks=quirks)
 
 
 HOSTS: dict[str, Host] = {
-    "openai": _openai("https://api.openai.com/v1"),
-    "anthropic": Host("anthropic", "https://api.anthropic.com/v1", AuthStyle.X_API_KEY),
-    "cerebras": _openai("https://api.cerebras.ai/v1"),
-    "deepseek": _openai("https://api.deepseek.com/v1"),
-    "fireworks": _openai("https://api.fireworks.ai/inference/v1"),
-    "gemini": _openai("https://generativelanguage.googleapis.com/v1beta/openai"),
-    "groq": _openai("https://api.groq.com/openai/v1"),
-    "mistral": _openai("https://api.mistral.ai/v1"),
-    "openrouter": _openai("https://openrouter.ai/api/v1"),
-    "perplexity": _openai("https://api.perplexity.ai"),
-    "together": _openai("https://api.together.xyz/v1"),
-    "xai": _openai("https://api.x.ai/v1"),
+    "openai": Host("openai", "https://api.openai.com/v1", quirks=Quirks(native=NATIVE)),
+    "anthropic": Host(
+        "anthropic", "https://api.anthropic.com/v1", AuthStyle.X_API_KEY, quirks=Quirks(native=_CHAT_ONLY)
+    ),
+    "azure": Host("openai", "", AuthStyle.API_KEY, quirks=Quirks(NEWER_LIMIT, AZURE_VERSION)),
+    "gemini": Host(
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta",
+        AuthStyle.X_GOOG_API_KEY,
+        quirks=Quirks(native=_CHAT_ONLY),
+    ),
+    "cerebras": _chat(
+        "https://api.cerebras.ai/v1",
+        Quirks(NEWER_LIMIT, refuses=_NO_STORE | {"frequency_penalty", "presence_penalty"}, native=_CHAT_ONLY),
+    ),
+    "deepseek": _chat("https://api.deepseek.com/v1", Quirks(refuses=_NO_STORE, native=_CHAT_ONLY)),
+    "fireworks": _chat("https://api.fireworks.ai/inference/v1"),
+    "groq": _chat(
+        "https://api.groq.com/openai/v1",
+        Quirks(NEWER_LIMIT, refuses=frozenset({"logprobs", "top_logprobs", "logit_bias"}), native=_CHAT_ONLY),
+    ),
+    "mistral": _chat(
+        "https://api.mistral.ai/v1",
+        Quirks(stream_usage=False, renames=(("seed", "random_seed"),), refuses=_NO_STORE | {"user", "logit_bias"}),
+    ),
+    "openrouter": _chat("https://openrouter.ai/api/v1"),
+    "perplexity": _chat("https://api.perplexity.ai", Quirks(refuses=_NO_STORE, native=_CHAT_ONLY)),
+    "together": _chat("https://api.together.xyz/v1"),
+    "xai": _chat("https://api.x.ai/v1", Quirks(NEWER_LIMIT, native=_CHAT_ONLY)),
     "llamacpp": _local(8080),
     "lmstudio": _local(1234),
     "ollama": _local(11434),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.config.hosts import HOSTS, KINDS, SIM
+from gateway.config.hosts import AZURE, HOSTS, KINDS, SIM
 from gateway.config.problems import choose, shown
 
 _NANO = 1_000_000_000
@@ -18,6 +18,7 @@ _ENV = re.compile(r"^env:[A-Za-z_][A-Za-z0-9_]*$")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _MODEL = r"^[!-~]{1,200}$"
 _SERVICE_TIER = r"^[a-z0-9_-]{1,64}$"
+_API_VERSION = r"^[A-Za-z0-9._-]{1,40}$"
 _DIMENSION = r"^(tenant|key|user|run|model|tag:[A-Za-z0-9_.-]{1,64})$"
 
 
@@ -125,6 +126,7 @@ class ProviderSection(Section):
     ca_file: str | None = None
     connections: Annotated[int, Field(ge=1, le=65_536)] = 256
     on_disconnect: Literal["abort", "drain"] = "abort"
+    api_version: Annotated[str, Field(pattern=_API_VERSION)] | None = None
     script: str | None = None
     seed: int | None = None
 
@@ -137,6 +139,10 @@ class ProviderSection(Section):
             who = "the simulator" if self.kind == SIM else f"a provider of kind {self.kind}"
             raise _fault(f"{who} takes no {names}", "remove it")
         host = HOSTS.get(self.kind)
+        if self.api_version is not None and self.kind != AZURE:
+            raise _fault(f"a provider of kind {self.kind} takes no api_version", "remove it")
+        if host is not None and not host.base_url and self.base_url is None:
+            raise _fault("base_url is missing", "add base_url, e.g. https://NAME.openai.azure.com")
         if host is not None and host.key_needed and self.keys is None:
             raise _fault("keys is missing", 'add keys: ["env:NAME"], or keys: ["none"] for a server without one')
         return self
@@ -162,6 +168,7 @@ class ModelSection(Section):
     attempts: Annotated[int, Field(ge=1, le=20)] = 3
     timeouts: TimeoutsSection = TimeoutsSection()
     fallback_models: list[str] = []
+    untranslatable: Literal["refuse", "drop"] = "refuse"
 
 
 class BudgetSection(Section):

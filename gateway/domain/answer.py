@@ -89,3 +89,11 @@ def no_target(plan: RoutePlan, drops: Sequence[Drop], model: str, retry_after_s:
     return errors.UpstreamUnreachable(
         f"no target of model {model!r} is available now ({reasons})", retry_after_s=retry_after_s
     )
+
+
+def untranslatable(field: str, model: str) -> errors.GatewayError:
+    return errors.InvalidRequest(
+        f"{field!r} cannot be said to any target of model {model!r}, which speak another dialect; leave it out, or "
+        "have the operator set 'untranslatable: drop' for this model",
+        param=field,
+    )

@@ -8,6 +8,7 @@ from gateway.domain.value import value
 class UpstreamCall:
     """`path` is absolute and includes the provider's base path; the key is added by the egress function alone.
 
+    `dropped` are the fields of the request that are not in it.
     `deadline_s` is on the monotonic clock and covers everything up to the end of the body.
     """
 
@@ -18,3 +19,4 @@ class UpstreamCall:
     deadline_s: float
     headers: tuple[tuple[bytes, bytes], ...] = ()
     method: str = "POST"
+    dropped: tuple[str, ...] = ()

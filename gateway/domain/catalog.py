@@ -1,7 +1,7 @@
 """What can be called: providers, credentials, deployments and the routes over them, as immutable values."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gateway.domain.budget import Budget, Dimensions, StoreAway
@@ -91,6 +91,26 @@ class Timeouts:
     total_s: float = 600.0
 
 
+NATIVE = frozenset({"embeddings", "responses"})
+"""APIs that only a provider of their dialect can serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How a host differs from others of its dialect.
+
+    `output_limit` is its name for the limit on the output, `api_version` Azure's, whose paths name the deployment.
+    `stream_usage` is false where the wish for usage is refused. `renames` and `refuses` are members of a request.
+    """
+
+    output_limit: str = "max_tokens"
+    api_version: str = ""
+    stream_usage: bool = True
+    renames: tuple[tuple[str, str], ...] = ()
+    refuses: frozenset[str] = frozenset()
+    native: frozenset[str] = frozenset({"embeddings"})
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a model behind a target can take; None for a size means unknown, thus no limit."""
@@ -100,6 +120,7 @@ class Capabilities:
     json_schema: bool = True
     context_tokens: int | None = None
     output_tokens: int | None = None
+    native: frozenset[str] = NATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +181,7 @@ class Provider:
     ca_file: str | None = None
     connections: int = 256
     drains: bool = False
+    quirks: Quirks = Quirks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +243,10 @@ class Strategy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A model name that callers use, and what may answer it."""
+    """A model name that callers use, and what may answer it.
+
+    `lossy`: what a target's dialect cannot express is dropped; otherwise such a target is left out.
+    """
 
     name: str
     deployments: tuple[Deployment, ...]
@@ -230,15 +255,16 @@ class Route:
     attempts: int = 3
     timeouts: Timeouts = Timeouts()
     fallback_models: tuple[str, ...] = ()
+    lossy: bool = False
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, compare=False)
     undemanding: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """`tiers` are the deployments by priority; `undemanding` says that every one of them takes any request."""
+        """`tiers` are the deployments by priority; `undemanding` that every one takes any that is not native."""
         priorities = sorted({deployment.priority for deployment in self.deployments})
         tiers = tuple(tuple(d for d in self.deployments if d.priority == priority) for priority in priorities)
         object.__setattr__(self, "tiers", tiers)
-        able = all(deployment.capabilities == Capabilities() for deployment in self.deployments)
+        able = all(replace(one.capabilities, native=NATIVE) == Capabilities() for one in self.deployments)
         object.__setattr__(self, "undemanding", able)
 
 

@@ -43,7 +43,8 @@ class ExchangeRecord:
     """Seconds; `started_at_s` is wall time, everything else monotonic differences.
 
     `status` is what the caller saw (499 when it was gone). `overhead_s` is the part of `duration_s` in which nothing
-    was waited for upstream. `first_token_s` runs from the start to the first content for the caller.
+    was waited for upstream. `first_token_s` runs from the start to the first content for the caller. `dropped` are
+    fields of the request that did not reach the provider.
     """
 
     request_id: str
@@ -76,6 +77,7 @@ class ExchangeRecord:
     finish_reasons: tuple[str, ...] = ()
     overrun: bool = False
     replay_of: str | None = None
+    dropped: tuple[str, ...] = ()
 
     @property
     def served_by(self) -> Attempt | None:

@@ -55,6 +55,7 @@ class Reply:
     """A whole (non-stream) answer in the provider's dialect, understood as far as we act on it.
 
     `service_tier` is the one that the provider says it has served, None where it does not say, or says the usual one.
+    `id` is what a later request may follow it by.
     """
 
     body: bytes
@@ -62,3 +63,4 @@ class Reply:
     finish_reasons: tuple[str, ...] = ()
     choices: int = 1
     service_tier: str | None = None
+    id: str | None = None

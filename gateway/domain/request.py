@@ -9,10 +9,13 @@ from gateway.domain.value import value
 class Operation(Enum):
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
+    COUNT_TOKENS = "count_tokens"
 
 
 class Dialect(Enum):
     OPENAI = "openai"
+    RESPONSES = "openai_responses"
+    ANTHROPIC = "anthropic"
 
 
 class Priority(Enum):
@@ -22,7 +25,10 @@ class Priority(Enum):
 
 @value
 class Needs:
-    """What a target must be able to take; `output_tokens` is the largest declared limit times n, None if undeclared."""
+    """What a target must be able to take; `output_tokens` is the largest declared limit times n, None if undeclared.
+
+    `native` names an API that no translation can stand for: `embeddings`, or `responses` that are kept there.
+    """
 
     tools: bool = False
     vision: bool = False
@@ -30,6 +36,7 @@ class Needs:
     input_tokens: int = 0
     output_tokens: int | None = None
     choices: int = 1
+    native: str = ""
 
 
 @value
@@ -40,7 +47,8 @@ class ModelRequest:
     anew from them, so that no two readers can understand a duplicate or an escaped name differently.
     `output_limit` is a limit for each choice that the gateway writes into the request, under those of the caller.
     `service_tier` is one other than the usual that the provider is asked for.
-    `session` is a session named in the body, `opening` the first messages, for requests that name none.
+    `session` is a session named in the body, `opening` the first messages, for requests that name none. `follows` is
+    an answer that only the account which made it knows. `headers` are those of the dialect, for a provider of the same.
     """
 
     operation: Operation
@@ -55,6 +63,8 @@ class ModelRequest:
     user: str | None = None
     output_limit: int | None = None
     service_tier: str | None = None
+    follows: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @value

@@ -23,10 +23,14 @@ class Block:
 
 @value
 class Session:
-    """A sticky session: its key, and where it was served last (a deployment id) if that is known."""
+    """A sticky session: its key, and where it was served last (a deployment id) if that is known.
+
+    `bound`: what it goes on with exists there alone.
+    """
 
     key: bytes
     pin: str | None = None
+    bound: bool = False
 
 
 @value
@@ -56,7 +60,7 @@ class Conditions:
 
 
 def plan(route: Route, needs: Needs, now: Conditions) -> RoutePlan:
-    if now.calm and route.undemanding:
+    if now.calm and route.undemanding and not needs.native:
         return RoutePlan(_ordered(route.tiers, route, needs, now))
     drops: list[Drop] = []
     fitting = [d for d in route.deployments if _fits(d, needs, drops)]
@@ -97,6 +101,8 @@ def lacks(has: Capabilities, needs: Needs) -> str | None:
         return "no_vision"
     if needs.json_schema and not has.json_schema:
         return "no_json_schema"
+    if needs.native and needs.native not in has.native:
+        return f"no_{needs.native}"
     if has.context_tokens is not None and needs.input_tokens + (needs.output_tokens or 0) > has.context_tokens:
         return "context_too_small"
     if has.output_tokens is not None and needs.output_tokens is not None and needs.output_tokens > has.output_tokens:

@@ -21,7 +21,10 @@ class EventKind(Enum):
 
 @value
 class StreamEvent:
-    """`raw` is the event as the provider wrote it, frame end included; `produced` the UTF-8 bytes of new content."""
+    """`raw` is the event as the provider wrote it, frame end included; `produced` the UTF-8 bytes of new content.
+
+    `id` is what a later request may follow the answer by.
+    """
 
     kind: EventKind
     raw: bytes
@@ -30,6 +33,7 @@ class StreamEvent:
     failure: Failure | None = None
     finish_reason: str | None = None
     service_tier: str | None = None
+    id: str | None = None
 
 
 class StreamState(Enum):

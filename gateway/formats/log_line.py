@@ -33,6 +33,7 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str | None = None
     attempts: list[AttemptLine] = []
     drops: list[tuple[str, str]] = []
+    dropped: tuple[str, ...] = ()
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0

@@ -68,6 +68,7 @@ class Head(Struct):
     output: Raw = Raw()
     incomplete_details: Incomplete | None = None
     usage: Raw = Raw()
+    service_tier: Raw = Raw()
     error: Raw = Raw()
 
 

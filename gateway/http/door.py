@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.domain.catalog import CallerKey, Catalog, Tenant
@@ -27,7 +27,7 @@ from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.replays import Claimed, Mismatch, SharedAnswer
 from gateway.pipeline.trace import Trace, record_of
-from gateway.wire import embeddings, failures, openai_chat
+from gateway.wire import anthropic_messages, embeddings, failures, openai_chat, openai_responses
 
 OFF_LOOP_BYTES = 256 * 1024
 """Larger bodies are parsed in a thread, so that they do not hold up the others."""
@@ -36,6 +36,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
+DROPPED_BYTES_MAX = 1_000
 NOBODY = CallerKey("", b"", Tenant(""))
 _JSON = (b"content-type", b"application/json")
 _STREAM_HEAD = (
@@ -47,19 +48,24 @@ _STREAM_HEAD = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One model operation in one dialect."""
+    """One model operation in one dialect, and the request headers that belong to it."""
 
     operation: Operation
     parse: Callable[[bytes], ModelRequest]
+    dialect: Dialect = Dialect.OPENAI
+    headers: tuple[bytes, ...] = ()
 
     def unread(self) -> ModelRequest:
         """Stands for a request that was refused before it was understood."""
-        return ModelRequest(self.operation, Dialect.OPENAI, "", {}, Needs())
+        return ModelRequest(self.operation, self.dialect, "", {}, Needs())
 
 
 ENDPOINTS: dict[str, Endpoint] = {
     "/v1/chat/completions": Endpoint(Operation.CHAT, openai_chat.parse),
     "/v1/embeddings": Endpoint(Operation.EMBEDDINGS, embeddings.parse),
+    "/v1/responses": Endpoint(Operation.CHAT, openai_responses.parse, Dialect.RESPONSES),
+    "/v1/messages": Endpoint(Operation.CHAT, anthropic_messages.parse, Dialect.ANTHROPIC, anthropic_messages.HEADERS),
+    "/v1/messages/count_tokens": Endpoint(Operation.COUNT_TOKENS, anthropic_messages.parse_count, Dialect.ANTHROPIC),
 }
 
 _BY_PATH = {path.encode(): endpoint for path, endpoint in ENDPOINTS.items()}
@@ -164,11 +170,29 @@ class Visit:
         except asyncio.CancelledError:
             self._record_refusal(key, self._why_cancelled())
             raise
+        if self._endpoint.headers:
+            spoken = tuple([(name, self._head[name]) for name in self._endpoint.headers if name in self._head])
+            request = replace(request, headers=spoken)
         given = self._head.get(once.HEADER)
-        if given is None:
+        if request.operation is Operation.COUNT_TOKENS:
+            await self._count(caller, request)
+        elif given is None:
             await self._exchange(caller, request)
         else:
             await self._exchange_once(caller, request, given)
+
+    async def _count(self, caller: Caller, request: ModelRequest) -> None:
+        """Estimated here: nothing is sent, and nothing is charged."""
+        exchange = Exchange(self._desk, self._catalog, caller, request)
+        try:
+            body = b'{"input_tokens":%d}' % exchange.counted()
+        except GatewayError as error:
+            self._record_refusal(caller.key, error)
+            await self._refuse(error)
+            return
+        head = [_JSON, (b"content-length", b"%d" % len(body)), *self._named()]
+        await self._answer(200, head, body)
+        self._desk.recorder.record(record_of(exchange.trace, caller, request, self._desk.clock.monotonic_s()))
 
     async def _exchange(self, caller: Caller, request: ModelRequest) -> bool:
         """Whether the answer is whole and good."""
@@ -321,15 +345,22 @@ class Visit:
         headers += heads.cost_header(exchange.trace.cost_nano_usd)
         return headers, reply.body
 
+    def _named(self) -> heads.Headers:
+        """The request's id, by the name that the dialect's clients look for too."""
+        name: heads.Headers = [(b"x-request-id", self._id.encode())]
+        return [*name, (b"request-id", self._id.encode())] if self._endpoint.dialect is Dialect.ANTHROPIC else name
+
     def _account(self, exchange: Exchange) -> heads.Headers:
         """What happened, for the response's head."""
         trace = exchange.trace
         overhead_s = self._desk.clock.monotonic_s() - self._started_s - trace.upstream_s
         headers: heads.Headers = [
-            (b"x-request-id", self._id.encode()),
+            *self._named(),
             (b"x-gateway-attempts", b"%d" % len(trace.attempts)),
             (b"x-gateway-overhead-ms", b"%.2f" % (max(0.0, overhead_s) * 1000)),
         ]
+        if trace.dropped:
+            headers.append((b"x-gateway-dropped", heads.safe(", ".join(trace.dropped))[:DROPPED_BYTES_MAX]))
         if exchange.target is not None:
             headers.append((b"x-gateway-target", heads.known(exchange.target)))
         if exchange.gates.rates:
@@ -374,13 +405,13 @@ class Visit:
     async def _end_with(self, error: GatewayError, exchange: Exchange, guard: StreamGuard) -> None:
         """An event in the stream says what happened; a silent end would look complete."""
         exchange.settle(error)
-        await guard.send(failures.event_of(error), more=False)
+        await guard.send(failures.event_of(error, self._endpoint.dialect, self._id), more=False)
 
     async def _refuse(self, error: GatewayError, exchange: Exchange | None = None) -> None:
-        body = failures.body_of(error)
+        body = failures.body_of(error, self._endpoint.dialect, self._id)
         attempts = len(exchange.trace.attempts) if exchange is not None else 0
         headers = [_JSON, (b"content-length", b"%d" % len(body))]
-        headers += [(b"x-request-id", self._id.encode())] if exchange is None else self._account(exchange)
+        headers += self._named() if exchange is None else self._account(exchange)
         headers += heads.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))

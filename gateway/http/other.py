@@ -9,10 +9,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.domain.errors import GatewayError, InternalError, MethodNotAllowed, UnknownModel, UnknownRoute
+from gateway.domain.request import Dialect
 from gateway.http import heads
 from gateway.wire import failures, models
 
-SERVED = "POST /v1/chat/completions, POST /v1/embeddings, GET /v1/models"
+SERVED = (
+    "POST /v1/chat/completions, POST /v1/responses, POST /v1/messages, POST /v1/messages/count_tokens, "
+    "POST /v1/embeddings, GET /v1/models"
+)
 
 
 def other_routes(
@@ -21,13 +25,16 @@ def other_routes(
     """`names` gives the models for a caller's key (raises InvalidKey); `ready` why the gateway is not ready."""
 
     async def list_models(request: Request) -> Response:
-        return _json(models.listing(names(_key(request)), created_s))
+        found = names(_key(request))
+        shape = models.anthropic_listing if _anthropic(request) else models.listing
+        return _json(shape(found, created_s))
 
     async def one_model(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in names(_key(request)):
             raise UnknownModel(f"model {name!r} does not exist here; GET /v1/models lists those that do", param="model")
-        return _json(models.one(name, created_s))
+        shape = models.anthropic_one if _anthropic(request) else models.one
+        return _json(shape(name, created_s))
 
     async def live(_: Request) -> Response:
         return _json(b'{"status":"live"}')
@@ -59,23 +66,31 @@ def _key(request: Request) -> bytes | None:
     return heads.bearer(dict(request.scope["headers"]))
 
 
+def _anthropic(request: Request) -> bool:
+    return "anthropic-version" in request.headers
+
+
 def _json(body: bytes, status: int = 200, headers: heads.Headers | None = None) -> Response:
     response = Response(body, status, media_type="application/json")
     response.raw_headers += headers or []
     return response
 
 
-def _answer(error: GatewayError, more: Sequence[tuple[bytes, bytes]] = ()) -> Response:
-    extra = [(b"x-request-id", heads.new_request_id().encode()), *more]
+def _answer(
+    error: GatewayError, more: Sequence[tuple[bytes, bytes]] = (), *, dialect: Dialect = Dialect.OPENAI
+) -> Response:
+    request_id = heads.new_request_id()
+    extra = [(b"x-request-id", request_id.encode()), *more]
     return _json(
-        failures.body_of(error),
+        failures.body_of(error, dialect, request_id),
         failures.status_of(error),
         extra + heads.retry_headers(error.retry_after_s, again=False),
     )
 
 
-def _refused(_: Request, error: Exception) -> Response:
-    return _answer(error if isinstance(error, GatewayError) else InternalError("the gateway failed"))
+def _refused(request: Request, error: Exception) -> Response:
+    known = error if isinstance(error, GatewayError) else InternalError("the gateway failed")
+    return _answer(known, dialect=Dialect.ANTHROPIC if _anthropic(request) else Dialect.OPENAI)
 
 
 def _unrouted(request: Request, error: Exception) -> Response:

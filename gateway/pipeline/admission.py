@@ -125,7 +125,7 @@ async def admit_now(
     desk: Desk, caller: Caller, dimensions: Dimensions, request: ModelRequest, targets: tuple[Deployment, ...]
 ) -> Ticket:
     """Everything that was taken is on the ticket. Raises a PolicyError or StoreAway, and holds nothing then."""
-    _check_key(caller, request, desk.clock.wall_s())
+    check_key(caller, request, desk.clock.wall_s())
     tenant = caller.key.tenant
     gates = tenant.gates_for(dimensions) if tenant.paces else tenant.gates
     if caller.priority is Priority.AUTONOMOUS:
@@ -142,7 +142,7 @@ async def admit_now(
         raise
 
 
-def _check_key(caller: Caller, request: ModelRequest, now_s: float) -> None:
+def check_key(caller: Caller, request: ModelRequest, now_s: float) -> None:
     key = caller.key
     if key.expires_at_s is not None and key.expires_at_s <= now_s:
         raise InvalidKey("this API key has expired; ask for a new one")

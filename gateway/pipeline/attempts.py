@@ -2,8 +2,9 @@
 
 import hashlib
 import math
+from dataclasses import replace
 
-from gateway.domain.answer import error_for, no_target
+from gateway.domain.answer import error_for, no_target, untranslatable
 from gateway.domain.catalog import Deployment, Route
 from gateway.domain.errors import DeadlineExceeded, GatewayError
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Health, Sent
@@ -20,6 +21,7 @@ from gateway.pipeline.desk import Desk
 from gateway.pipeline.lease import Lease
 from gateway.pipeline.relay import Relay
 from gateway.pipeline.trace import Trace
+from gateway.pipeline.translation import Interpreter
 from gateway.ports import Evidence, ProviderDialect, UpstreamReply
 
 REPLY_BYTES_MAX = 64 * 1024 * 1024
@@ -46,8 +48,10 @@ class AttemptLoop:
         "_deadline_s",
         "_desk",
         "_failed",
+        "_interpreter",
         "_last",
         "_left",
+        "_refused",
         "_request",
         "_session",
         "_trace",
@@ -72,6 +76,8 @@ class AttemptLoop:
         self._session = session
         self._deadline_s = deadline_s
         self._failed: list[tuple[Failure, Lease]] = []
+        self._interpreter = Interpreter(desk.dialects, request, int(caller.started_at_s))
+        self._refused: str | None = None
         self._last: Failure | None = None
         self._left = 0
 
@@ -103,7 +109,20 @@ class AttemptLoop:
         if planned.panic:
             self._trace.panic = True
             self._left = min(self._left, 1)
-        return planned
+        order = planned.order
+        if self._session is not None and self._session.bound and self._session.pin is not None:
+            order = tuple(one for one in order if one.id == self._session.pin)
+        if not route.lossy:
+            order = tuple(one for one in order if self._expressible(one))
+        return planned if order is planned.order else replace(planned, order=order)
+
+    def _expressible(self, deployment: Deployment) -> bool:
+        refused = self._interpreter.refused(deployment)
+        if refused is None:
+            return True
+        self._refused = self._refused or refused
+        self._trace.drops.append(Drop(deployment.id, "untranslatable"))
+        return False
 
     async def _walk(self, route: Route, planned: RoutePlan) -> Served | None:
         """None when nothing on this route answered; `_last` then holds why, if anything was tried."""
@@ -200,8 +219,9 @@ class AttemptLoop:
 
     async def _call(self, deployment: Deployment, started_s: float) -> Reply | Relay:
         desk, request = self._desk, self._request
-        dialect = desk.dialects[deployment.provider.kind]
+        dialect = self._interpreter.dialect(deployment)
         call = dialect.encode_request(request, deployment, self._deadline_s, self._caller.request_id)
+        self._trace.dropped = call.dropped
         reply = await desk.upstream.send(call)
         relay: Relay | None = None
         try:
@@ -264,6 +284,8 @@ class AttemptLoop:
         if last is None and now_s >= self._deadline_s:
             return DeadlineExceeded("the deadline passed before any target could be tried")
         opens_in_s = self._opens_in_s(routes, now_s)
+        if last is None and self._refused is not None and not first.order and opens_in_s is None:
+            return untranslatable(self._refused, self._request.model)
         if last is None:
             return no_target(first, self._trace.drops, self._request.model, opens_in_s)
         return error_for(last, last.hint_s if opens_in_s is None else opens_in_s)

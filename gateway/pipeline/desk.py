@@ -1,19 +1,20 @@
 """What the stations of one gateway share: its collaborators, by their ports."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 from gateway.domain.retry import RetryBudget
 from gateway.domain.tokens import Calibration
 from gateway.pipeline.replays import Replays
+from gateway.pipeline.translation import Dialects
 from gateway.pipeline.waiting import WaitingRoom
-from gateway.ports import Accounts, Clock, Health, Journal, Keys, Pins, ProviderDialect, Quota, Recorder, Runs, Upstream
+from gateway.ports import Accounts, Clock, Health, Journal, Keys, Pins, Quota, Recorder, Runs, Upstream
 
 
 @dataclass(slots=True)
 class Desk:
-    """`dialects` maps a provider kind to its dialect; `retry_budgets` one budget to each route name.
+    """`retry_budgets` one budget to each route name.
 
     Once `interrupted` is set, a request that is cancelled was cut short by the gateway and not by its client.
     """
@@ -28,7 +29,7 @@ class Desk:
     runs: Runs
     pins: Pins
     recorder: Recorder
-    dialects: Mapping[str, ProviderDialect]
+    dialects: Dialects
     retry_budgets: dict[str, RetryBudget] = field(default_factory=dict)
     replays: Replays = field(init=False)
     waiting: WaitingRoom = field(default_factory=WaitingRoom)

@@ -15,7 +15,7 @@ from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
 from gateway.domain.sticky import session_key
-from gateway.pipeline.admission import Ticket, admit
+from gateway.pipeline.admission import Ticket, admit, check_key
 from gateway.pipeline.attempts import AttemptLoop, Served, deadline_of
 from gateway.pipeline.cashier import Cashier
 from gateway.pipeline.desk import Desk
@@ -25,6 +25,7 @@ from gateway.pipeline.worst_case import candidates
 
 DRAINS_MAX = 64
 DRAIN_S = 60.0
+_ANSWER = "answer:"
 
 
 class Exchange:
@@ -115,13 +116,14 @@ class Exchange:
             deadline_s=deadline_s,
         )
         self._served = await self._loop.run(routes)
-        self._pin(self._served)
         answer = self._served.answer
         if isinstance(answer, Reply):
+            self.trace.answer_id = answer.id
             self.trace.usage, self.trace.service_tier = answer.usage, answer.service_tier
             self.trace.finish_reasons = answer.finish_reasons
             if answer.usage is None and answer.choices:
                 self.trace.whole_bytes = len(answer.body)
+        self._pin(self._served)
 
     async def _dimensions(self) -> Dimensions:
         """Under what the request is booked."""
@@ -145,12 +147,23 @@ class Exchange:
             )
         return [route, *(names[name] for name in route.fallback_models if name in names)]
 
+    def counted(self) -> int:
+        """Tokens of the input as the first target would count them. Raises UnknownModel and what refuses the key."""
+        route = self._routes()[0]
+        check_key(self._caller, self._request, self._desk.clock.wall_s())
+        targets = [deployment.target for deployment in route.deployments[:1]]
+        factor = max((self._desk.calibration.factor(target) for target in targets), default=1.0)
+        return max(1, round(self._request.needs.input_tokens * factor))
+
     def _find_session(self, route: Route) -> Session | None:
         """A named session is pinned; one known by its opening alone is only hashed."""
+        tenant = self._caller.key.tenant.id
+        if (follows := self._request.follows) is not None:
+            key = session_key(tenant, _ANSWER + follows)
+            return Session(key, self._desk.pins.get(key), bound=True)
         if not route.sticky or len(route.deployments) <= 1:
             return None
         named = self._caller.session or self._request.session
-        tenant = self._caller.key.tenant.id
         if named is not None:
             key = session_key(tenant, named)
             pin = self._desk.pins.get(key)
@@ -159,7 +172,13 @@ class Exchange:
 
     def _pin(self, served: Served) -> None:
         session = self._session
+        if (answer_id := self.trace.answer_id) is not None:
+            key = session_key(self._caller.key.tenant.id, _ANSWER + answer_id)
+            self._desk.pins.put(key, served.lease.deployment.id)
         if session is None:
+            return
+        if session.bound:
+            self.trace.sticky = "new" if session.pin is None else "kept"
             return
         named = self._caller.session or self._request.session
         if named is None:

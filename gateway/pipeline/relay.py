@@ -153,8 +153,12 @@ class Relay:
             self._break(event)
         self.state = TRANSITIONS[self.state][signal]
         trace.produced_bytes += event.produced
+        if event.id is not None:
+            trace.answer_id = event.id
         if event.finish_reason is not None:
             trace.finish_reasons += (event.finish_reason,)
+        if not event.raw:
+            return
         if self._pass_usage:
             self._wire.append(event.raw)
         elif event.kind is not EventKind.USAGE:

@@ -12,10 +12,12 @@ class Trace:
     """Written by the stations in turn, by one task only."""
 
     __slots__ = (
+        "answer_id",
         "attempts",
         "client_gone",
         "committed",
         "cost_nano_usd",
+        "dropped",
         "drops",
         "error",
         "finish_reasons",
@@ -37,6 +39,8 @@ class Trace:
     def __init__(self) -> None:
         self.attempts: list[Attempt] = []
         self.drops: list[Drop] = []
+        self.dropped: tuple[str, ...] = ()
+        self.answer_id: str | None = None
         self.error: GatewayError | None = None
         self.usage: Usage | None = None
         self.service_tier: str | None = None
@@ -99,6 +103,7 @@ def record_of(trace: Trace, caller: Caller, request: ModelRequest, now_s: float)
         finish_reasons=trace.finish_reasons,
         overrun=trace.overrun,
         replay_of=trace.replay_of,
+        dropped=trace.dropped,
     )
 
 

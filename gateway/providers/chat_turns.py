@@ -18,7 +18,8 @@ from gateway.domain.turn import (
 )
 from gateway.formats import chat_turns as shapes
 from gateway.providers.calls import CallQueue, TooMuchWaiting
-from gateway.providers.openai import inner_failure, usage_of
+from gateway.providers.openai_errors import inner_failure
+from gateway.providers.openai_usage import usage_of
 from gateway.providers.turns import broken
 
 FINISHES = {

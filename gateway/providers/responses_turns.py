@@ -24,7 +24,7 @@ from gateway.domain.turn import (
 from gateway.formats import openai
 from gateway.formats import responses as shapes
 from gateway.providers.figures import part, sane
-from gateway.providers.openai import inner_failure
+from gateway.providers.openai_errors import inner_failure
 from gateway.providers.turns import SILENCE
 
 _INCOMPLETE = {"max_output_tokens": Finish.LENGTH, "content_filter": Finish.FILTER}

@@ -110,7 +110,7 @@ def is_plain(record: ExchangeRecord) -> bool:
         and record.status == 200
         and record.error_code is None
         and record.first_token_s is not None
-        and not (record.drops or record.tags or record.run_id or record.parent_run_id or record.panic)
+        and not (record.drops or record.dropped or record.tags or record.run_id or record.parent_run_id or record.panic)
     )
 
 
@@ -180,6 +180,7 @@ def line_of(record: ExchangeRecord) -> LogLine:
             for one in record.attempts
         ],
         drops=[(drop.deployment, drop.reason) for drop in record.drops],
+        dropped=record.dropped,
         input_tokens=usage.input,
         output_tokens=usage.output,
         cached_input_tokens=usage.cached_input,

@@ -32,6 +32,14 @@ HINTS = frozenset(
     | {"safety_identifier", "service_tier", "store", "verbosity"}
 )
 AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg"}
+FIELDS = {
+    "choices": "n",
+    "effort": "reasoning_effort",
+    "format": "response_format",
+    "format description": "response_format.json_schema.description",
+    "parallel": "parallel_tool_calls",
+}
+"""What the fitting calls otherwise."""
 _MODES = {"auto": ToolMode.AUTO, "none": ToolMode.NONE, "required": ToolMode.REQUIRED}
 
 

@@ -20,7 +20,7 @@ def parse(body: bytes) -> ModelRequest:
         dialect=Dialect.OPENAI,
         model=model,
         members=members,
-        needs=Needs(input_tokens=_tokens(given)),
+        needs=Needs(input_tokens=_tokens(given), native="embeddings"),
     )
 
 

@@ -59,7 +59,7 @@ def usage_of(usage: Usage) -> Json:
     return shown
 
 
-def body_of(answer: Answer, request: ModelRequest) -> bytes:
+def body_of(answer: Answer, request: ModelRequest, _: int) -> bytes:
     choice = answer.choices[0] if answer.choices else Choice((), Finish.STOP)
     refused = any(isinstance(part, Refusal) for part in choice.parts)
     shown = {
@@ -116,7 +116,7 @@ class MessagesEncoder:
 
     __slots__ = ("_block", "_cited", "_finish", "_index", "_model", "_refused", "_usage")
 
-    def __init__(self, request: ModelRequest) -> None:
+    def __init__(self, request: ModelRequest, _: int) -> None:
         self._model = request.model
         self._index = -1
         self._block = ""

@@ -25,6 +25,14 @@ from gateway.domain.seals import opened
 from gateway.wire.fields import Fields
 
 HINTS = frozenset({"cache_control", "container", "context_management", "diagnostics", "inference_geo", "service_tier"})
+FIELDS = {
+    "effort": "thinking",
+    "format": "output_config.format",
+    "parallel": "tool_choice.disable_parallel_tool_use",
+    "stop": "stop_sequences",
+    "user": "metadata.user_id",
+}
+"""What the fitting calls otherwise."""
 _MODES = {"auto": ToolMode.AUTO, "none": ToolMode.NONE, "any": ToolMode.REQUIRED, "tool": ToolMode.NAMED}
 
 

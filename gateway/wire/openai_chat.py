@@ -10,9 +10,7 @@ from gateway.domain.request import Dialect, ModelRequest, Needs, Operation
 from gateway.domain.tokens import estimate
 from gateway.formats import openai
 from gateway.wire.json_body import members_of
-
-PART_TOKENS = 1_000
-"""What an image, a sound or a file is taken to cost before a provider has counted it."""
+from gateway.wire.sizes import PART_TOKENS
 
 OPENING_MESSAGES = 2
 
@@ -36,7 +34,6 @@ def parse(body: bytes) -> ModelRequest:
     rare = not _RARE.isdisjoint(members)
     stream = "stream" in members and bool(optional(members, "stream", openai.decode_flag))
     options = optional(members, "stream_options", openai.decode_stream_options) if stream else None
-    tier = optional(members, "service_tier", openai.decode_optional_text) if "service_tier" in members else None
     return ModelRequest(
         operation=Operation.CHAT,
         dialect=Dialect.OPENAI,
@@ -45,10 +42,10 @@ def parse(body: bytes) -> ModelRequest:
         needs=_needs(members, raw_messages, messages, rare=rare),
         stream=stream,
         include_usage=options is not None and bool(options.include_usage),
-        session=_session(members) if rare else None,
+        session=session_of(members) if rare else None,
         opening=_opening(raw_messages, len(messages)),
         user=optional(members, "user", openai.decode_optional_text) or None if "user" in members else None,
-        service_tier=None if tier in _USUAL_TIERS else tier,
+        service_tier=service_tier_of(members) if "service_tier" in members else None,
     )
 
 
@@ -124,7 +121,13 @@ def _choices(members: dict[str, bytes]) -> int:
     return optional(members, "n", openai.decode_choices) or 1 if "n" in members else 1
 
 
-def _session(members: dict[str, bytes]) -> str | None:
+def service_tier_of(members: dict[str, bytes]) -> str | None:
+    """One other than the usual."""
+    tier = optional(members, "service_tier", openai.decode_optional_text)
+    return None if tier in _USUAL_TIERS else tier
+
+
+def session_of(members: dict[str, bytes]) -> str | None:
     for name in ("prompt_cache_key", "previous_response_id"):
         if value := optional(members, name, openai.decode_optional_text):
             return f"{name}:{value}"

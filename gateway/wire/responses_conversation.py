@@ -38,6 +38,13 @@ HINTS = frozenset(
         "client_metadata",
     }
 )
+FIELDS = {
+    "effort": "reasoning.effort",
+    "format": "text.format",
+    "format description": "text.format.description",
+    "parallel": "parallel_tool_calls",
+}
+"""What the fitting calls otherwise."""
 _MODES = {"auto": ToolMode.AUTO, "none": ToolMode.NONE, "required": ToolMode.REQUIRED}
 
 

@@ -98,9 +98,9 @@ TONGUES: dict[str, Tongue] = {
         abilities.ANTHROPIC,
         _write_messages,
         lambda body: messages_conversation.conversation_of(members_of(body)),
-        lambda: messages_answer.MessagesEncoder(REQUEST),
+        lambda: messages_answer.MessagesEncoder(REQUEST, 1),
         lambda: Turns(MessagesReader()),
-        lambda answer: messages_answer.body_of(answer, REQUEST),
+        lambda answer: messages_answer.body_of(answer, REQUEST, 1),
         lambda body: gathered(MessagesReader().whole(messages.decode_reply(body))),
     ),
     "gemini": Tongue(

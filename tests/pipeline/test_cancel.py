@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.app.dialects import DIALECTS
 from gateway.domain.budget import Budget, Crossing, Unit
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import CallerKey, Catalog, Limits, Price, Secret, Tenant
@@ -15,7 +16,6 @@ from gateway.domain.request import Caller
 from gateway.formats.journal import Closed, Fact, Opened
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
-from gateway.providers import openai
 from gateway.stores.accounts import CreditAccounts
 from gateway.stores.bank import OwnBank
 from gateway.stores.health import MemoryHealth
@@ -127,7 +127,7 @@ async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bo
             runs=MemoryRuns(),
             pins=MemoryPins(clock),
             recorder=records,
-            dialects={"openai": openai},
+            dialects=DIALECTS,
         )
         price = Price(1_000_000_000, 2_000_000_000)
         bad, good = deployment("bad", priority=1, price=price), deployment("good", priority=2, price=price)

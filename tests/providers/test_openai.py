@@ -10,6 +10,7 @@ from gateway.domain.failure import AttemptFailed, FailureKind
 from gateway.domain.reply import Usage
 from gateway.domain.stream import EventKind
 from gateway.providers import openai
+from gateway.providers.openai_usage import usage_of
 from gateway.wire import openai_chat
 from tests.domain.values import deployment
 
@@ -114,7 +115,7 @@ def test_any_error_body_is_classified(status: int, body: bytes) -> None:
     ],
 )
 def test_u30_only_sane_usage_counts_and_zero_is_sane(raw: object, expected: Usage | None) -> None:
-    assert openai.usage_of(json.dumps(raw).encode()) == expected
+    assert usage_of(json.dumps(raw).encode()) == expected
 
 
 STREAM = (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.domain.reply import Usage
 from gateway.providers.figures import TOKENS_MAX
-from gateway.providers.openai import usage_of
+from gateway.providers.openai_usage import usage_of
 
 IN, OUT = "prompt_tokens_details", "completion_tokens_details"
 

@@ -1,0 +1,112 @@
+"""What errors of OpenAI's dialect mean, by table."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from gateway.domain.failure import Failure, FailureKind, Sent
+from gateway.domain.hints import HINT_MAX_S, wait_hint_s
+from gateway.formats import openai
+
+_PER_DAY = b"PerDay"
+"""In the id of the quota that Google names in a 429: the hint beside it speaks of another one."""
+_BY_CODE = {
+    "rate_limit_exceeded": FailureKind.THROTTLED,
+    "slow_down": FailureKind.THROTTLED,
+    "insufficient_quota": FailureKind.QUOTA_GONE,
+    "credit_balance_exhausted": FailureKind.QUOTA_GONE,
+    "organization_spend_limit_exceeded": FailureKind.QUOTA_GONE,
+    "project_spend_limit_exceeded": FailureKind.QUOTA_GONE,
+    "organization_usage_limit_exceeded": FailureKind.QUOTA_GONE,
+    "enforced_spend_limit_reached": FailureKind.QUOTA_GONE,
+    "billing_hard_limit_reached": FailureKind.QUOTA_GONE,
+    "server_is_overloaded": FailureKind.OVERLOADED,
+    "overloaded_error": FailureKind.OVERLOADED,
+    "engine_overloaded": FailureKind.OVERLOADED,
+    "context_length_exceeded": FailureKind.CONTEXT_LENGTH,
+    "string_above_max_length": FailureKind.CONTEXT_LENGTH,
+    "content_filter": FailureKind.CONTENT_FILTER,
+    "content_policy_violation": FailureKind.CONTENT_FILTER,
+    "invalid_api_key": FailureKind.AUTH,
+    "model_not_found": FailureKind.MODEL_NOT_FOUND,
+    "DeploymentNotFound": FailureKind.MODEL_NOT_FOUND,
+    "server_error": FailureKind.SERVER_ERROR,
+    "api_error": FailureKind.SERVER_ERROR,
+    "internal_error": FailureKind.SERVER_ERROR,
+    "invalid_request_error": FailureKind.INVALID_REQUEST,
+    "authentication_error": FailureKind.AUTH,
+    "permission_error": FailureKind.AUTH,
+    "rate_limit_error": FailureKind.THROTTLED,
+    "service_unavailable_error": FailureKind.OVERLOADED,
+}
+
+_BY_STATUS = {
+    400: FailureKind.INVALID_REQUEST,
+    401: FailureKind.AUTH,
+    402: FailureKind.QUOTA_GONE,
+    403: FailureKind.AUTH,
+    404: FailureKind.MODEL_NOT_FOUND,
+    408: FailureKind.REQUEST_TIMEOUT,
+    409: FailureKind.CONFLICT,
+    413: FailureKind.TOO_LARGE,
+    422: FailureKind.INVALID_REQUEST,
+    429: FailureKind.THROTTLED,
+    529: FailureKind.OVERLOADED,
+}
+
+
+def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, wall_s: float) -> Failure:
+    """An answer that is not 2xx, classified by its error code first and its status second."""
+    if 300 <= status < 400:
+        return Failure(FailureKind.REDIRECT, f"the provider answered with a redirect ({status})", status, sent=Sent.YES)
+    shape = _error_shape(body)
+    kind = _by_code(shape) or _BY_STATUS.get(status)
+    if kind is None:
+        kind = FailureKind.INVALID_REQUEST if 400 <= status < 500 else FailureKind.SERVER_ERROR
+    if kind is FailureKind.SERVER_ERROR and status == 503 and b"capacity" in body:
+        kind = FailureKind.OVERLOADED
+    elif kind is FailureKind.INVALID_REQUEST and status == 413:
+        kind = FailureKind.TOO_LARGE
+    hint_s = None
+    if kind in (FailureKind.THROTTLED, FailureKind.OVERLOADED, FailureKind.SERVER_ERROR, FailureKind.QUOTA_GONE):
+        hint_s = wait_hint_s(_texts(headers), body, wall_s)
+        if kind is FailureKind.THROTTLED and ((hint_s or 0.0) > HINT_MAX_S or _PER_DAY in body):
+            kind = FailureKind.QUOTA_GONE
+    message = (shape.message if shape else None) or f"the provider answered {status}"
+    code = None if shape is None or shape.code is None else str(shape.code)
+    return Failure(kind, message, status, code, Sent.YES, hint_s, body if shape else None)
+
+
+def _texts(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+
+
+def _error_shape(body: bytes) -> openai.ErrorShape | None:
+    try:
+        error = openai.decode_error_body(body).error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return openai.ErrorShape(message=error) if isinstance(error, str) else error
+
+
+def _by_code(shape: openai.ErrorShape | None) -> FailureKind | None:
+    if shape is None:
+        return None
+    found = _BY_CODE.get(shape.code) if isinstance(shape.code, str) else None
+    return found or _BY_CODE.get(shape.type or "")
+
+
+def inner_failure(raw: bytes) -> Failure:
+    """An error inside a 200 counts as if it had been the status."""
+    try:
+        shape = openai.decode_error(raw)
+    except msgspec.MsgspecError:
+        shape = "an error of unknown shape"
+    if isinstance(shape, str):
+        return Failure(FailureKind.SERVER_ERROR, shape, status=200, sent=Sent.YES)
+    kind = _by_code(shape)
+    if kind is None:
+        status = int(shape.code) if isinstance(shape.code, int) or str(shape.code).isdecimal() else 500
+        kind = _BY_STATUS.get(status, FailureKind.SERVER_ERROR)
+    code = None if shape.code is None else str(shape.code)
+    return Failure(kind, shape.message or "no message", 200, code, Sent.YES, None, b'{"error":' + raw + b"}")
