@@ -105,7 +105,7 @@ def test_azure_is_called_by_deployment_or_by_its_newer_path(
     url: str, more: str, version: str, native: set[str]
 ) -> None:
     provider = small(SMALL.replace("kind: openai", f"kind: azure, base_url: '{url}'{more}")).catalog.providers["p"]
-    assert (provider.quirks.api_version, provider.quirks.native) == (version, native)
+    assert (provider.quirks.api_version, set(provider.quirks.native)) == (version, native)
     assert provider.credentials[0].auth is AuthStyle.API_KEY
 
 

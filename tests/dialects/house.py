@@ -24,7 +24,8 @@ async def speaking(
 ) -> AsyncIterator[House]:
     """Each of `order` is a provider that speaks the dialect of its name."""
     kinds = {name: {**KINDS[name.partition("_")[0]], **providers.get(name, {})} for name in order}
-    async with standing(list(order), providers=kinds, route=route, **{n: scripts.get(n, {}) for n in order}) as house:
+    told: Any = {name: scripts.get(name, {}) for name in order}
+    async with standing(list(order), providers=kinds, route=route, **told) as house:
         yield house
 
 
@@ -37,9 +38,7 @@ def body_of(dialect: str, text: str = "hi", **more: Any) -> Json:
     return body
 
 
-async def ask(
-    house: House, dialect: str, body: Json, headers: Mapping[str, str] = {}, path: str | None = None
-) -> Seen:
+async def ask(house: House, dialect: str, body: Json, headers: Mapping[str, str] = {}, path: str | None = None) -> Seen:
     given = {"authorization": f"Bearer {CALLERS['one']}", "anthropic-version": "2023-06-01", **headers}
     if dialect != "messages":
         del given["anthropic-version"]
