@@ -41,10 +41,13 @@ system-needs:
 	@bash deploy/system-needs.sh
 
 test: $(READY) system-needs  ## every test of the short programme (under 20 minutes on 2 cores)
-	$(BIN)/pytest -m "not long"
+	METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long"
 
 test-long: $(READY) system-needs  ## the long programme: more examples, more kills, soak
 	$(BIN)/pytest -m long --timeout 3600
+
+goldens: $(READY)  ## write the approved translations anew, for a person to read the difference
+	$(BIN)/python -m tests.dialects.goldens
 
 bench: $(READY) fast  ## ratios against nginx (BENCH_PEERS=1: also LiteLLM and Portkey) into benchmarks/results/
 	@bash deploy/system-needs.sh bench
@@ -56,4 +59,4 @@ micro: $(READY)  ## microbenchmarks of the stations, no sockets
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup fast run sim check fix system-needs test test-long bench micro clean
+.PHONY: help setup fast run sim check fix goldens system-needs test test-long bench micro clean

@@ -165,6 +165,7 @@ def _route(
         timeouts,
         tuple(section.fallback_models),
         section.untranslatable == "drop",
+        section.content_filter == "next",
     )
 
 

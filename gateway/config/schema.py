@@ -169,6 +169,7 @@ class ModelSection(Section):
     timeouts: TimeoutsSection = TimeoutsSection()
     fallback_models: list[str] = []
     untranslatable: Literal["refuse", "drop"] = "refuse"
+    content_filter: Literal["refuse", "next"] = "refuse"
 
 
 class BudgetSection(Section):

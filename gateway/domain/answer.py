@@ -39,6 +39,7 @@ AS_THEY_ARE: dict[FailureKind, tuple[int, str | None]] = {
     _K.INVALID_REQUEST: (400, None),
     _K.CONTEXT_LENGTH: (400, "context_length_exceeded"),
     _K.CONTENT_FILTER: (400, "content_filter"),
+    _K.FILTERED_HERE: (400, "content_filter"),
     _K.TOO_LARGE: (413, "request_too_large"),
 }
 """Refusals that speak of the request: the provider's status and words go to the caller."""

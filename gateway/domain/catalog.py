@@ -246,6 +246,7 @@ class Route:
     """A model name that callers use, and what may answer it.
 
     `lossy`: what a target's dialect cannot express is dropped; otherwise such a target is left out.
+    `filtered_elsewhere`: what one provider's filter refuses, another one is asked.
     """
 
     name: str
@@ -256,6 +257,7 @@ class Route:
     timeouts: Timeouts = Timeouts()
     fallback_models: tuple[str, ...] = ()
     lossy: bool = False
+    filtered_elsewhere: bool = False
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, compare=False)
     undemanding: bool = field(init=False, compare=False)
 

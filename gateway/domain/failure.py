@@ -13,7 +13,10 @@ class Sent(Enum):
 
 
 class FailureKind(Enum):
-    """The rows U1-U29 of the failure table, by name."""
+    """The rows U1-U29 of the failure table, by name.
+
+    FILTERED_HERE is a CONTENT_FILTER on a route that asks another provider then.
+    """
 
     DNS = "dns"
     REFUSED = "refused"
@@ -35,6 +38,7 @@ class FailureKind(Enum):
     INVALID_REQUEST = "invalid_request"
     CONTEXT_LENGTH = "context_length"
     CONTENT_FILTER = "content_filter"
+    FILTERED_HERE = "filtered_here"
     AUTH = "auth"
     MODEL_NOT_FOUND = "model_not_found"
     TOO_LARGE = "too_large"
@@ -113,6 +117,7 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.INVALID_REQUEST: Rule(0, False, _N, _REQ, _NO),
     FailureKind.CONTEXT_LENGTH: Rule(0, True, _N, _SIZE, _NO),
     FailureKind.CONTENT_FILTER: Rule(0, False, _N, _REQ, _NO),
+    FailureKind.FILTERED_HERE: Rule(0, True, _N, _PROV, _NO),
     FailureKind.AUTH: Rule(0, True, _M, _CRED, _NO),
     FailureKind.MODEL_NOT_FOUND: Rule(0, True, _M, _MODEL, _NO),
     FailureKind.TOO_LARGE: Rule(0, True, _N, _SIZE, _NO),

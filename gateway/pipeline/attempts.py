@@ -140,6 +140,8 @@ class AttemptLoop:
             outcome = await self._try(lease, wait_s)
             if isinstance(outcome, Served):
                 return outcome
+            if route.filtered_elsewhere and outcome.kind is FailureKind.CONTENT_FILTER:
+                outcome = self._last = replace(outcome, kind=FailureKind.FILTERED_HERE)
             others = left_after(outcome, deployment, queue[1:])
             match decide(
                 outcome, self._situation(deployment, tries_here, others=bool(others)), self._desk.clock.dice()

@@ -1,5 +1,7 @@
 """The Anthropic dialect of providers: domain values to an upstream call and back."""
 
+from dataclasses import replace
+
 import msgspec
 
 from gateway.domain.abilities import ANTHROPIC
@@ -13,6 +15,7 @@ from gateway.domain.stream import EventKind, StreamEvent
 from gateway.domain.turn import TurnEvent
 from gateway.formats import messages, openai
 from gateway.providers import messages_errors
+from gateway.providers.foreign import is_mixed, without_foreign
 from gateway.providers.messages_body import members_of
 from gateway.providers.messages_turns import MessagesReader
 from gateway.providers.messages_usage import Meter
@@ -33,12 +36,23 @@ decode_error = messages_errors.decode_error
 
 
 def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: float, request_id: str) -> UpstreamCall:
-    """The same dialect: the members as the caller wrote them, but for the model and a limit of ours."""
+    """The same dialect: the members as the caller wrote them, but for the model and a limit of ours.
+
+    Where the last answer was another provider's, thinking cannot go on from it.
+    """
     members = {**request.members, "model": openai.encode(deployment.model)}
     if request.output_limit is not None:
         members["max_tokens"] = b"%d" % request.output_limit
+    dropped: tuple[str, ...] = ()
+    if is_mixed(members["messages"]):
+        members["messages"], lost_last = without_foreign(members["messages"])
+        dropped = ("messages.thinking",)
+        if lost_last and "thinking" in members:
+            del members["thinking"]
+            dropped = (*dropped, "thinking")
     pieces = [b"%b:%b" % (openai.encode(name), value) for name, value in members.items()]
-    return _call(request, deployment, deadline_s, request_id, b"{" + b",".join(pieces) + b"}")
+    call = _call(request, deployment, deadline_s, request_id, b"{" + b",".join(pieces) + b"}")
+    return replace(call, dropped=dropped) if dropped else call
 
 
 def encode_conversation(

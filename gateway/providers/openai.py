@@ -18,6 +18,7 @@ from gateway.formats import chat_turns, openai
 from gateway.providers import openai_errors
 from gateway.providers.chat_body import members_of
 from gateway.providers.chat_turns import ChatReader
+from gateway.providers.foreign import is_mixed, without_foreign
 from gateway.providers.openai_errors import inner_failure
 from gateway.providers.openai_usage import tier_of, usage_of
 from gateway.providers.sse import Frame, Framer, FramingError
@@ -27,6 +28,7 @@ CAPABILITIES = Capabilities()
 ABILITIES = CHAT
 
 _PATHS = {Operation.CHAT: "/chat/completions", Operation.EMBEDDINGS: "/embeddings"}
+_DETAILS = b'"reasoning_details"'
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens")
 _OURS = frozenset({"model", "stream_options"})
 _WITH_USAGE = b'{"include_usage":true}'
@@ -41,6 +43,9 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     quirks = deployment.provider.quirks
     if quirks.refuses or quirks.renames:
         members, dropped = _as_the_host_likes(members, quirks)
+    if _DETAILS in members.get("messages", b"") and is_mixed(members["messages"]):
+        members = {**members, "messages": without_foreign(members["messages"])[0]}
+        dropped = (*dropped, "messages.reasoning_details")
     pieces = [b'{"model":', openai.encode(deployment.model)]
     if request.output_limit is not None:
         members = _limited(members, request.output_limit, quirks)

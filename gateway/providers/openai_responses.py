@@ -1,5 +1,7 @@
 """OpenAI's responses API of providers: domain values to an upstream call and back."""
 
+from dataclasses import replace
+
 import msgspec
 
 from gateway.domain.abilities import RESPONSES
@@ -13,6 +15,7 @@ from gateway.domain.stream import EventKind, StreamEvent
 from gateway.domain.turn import Failed, TurnEvent
 from gateway.formats import openai, responses
 from gateway.providers import openai_errors
+from gateway.providers.foreign import is_mixed, without_foreign
 from gateway.providers.openai_errors import inner_failure
 from gateway.providers.openai_usage import tier_of
 from gateway.providers.responses_body import members_of
@@ -36,8 +39,12 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     members = {**request.members, "model": openai.encode(deployment.model)}
     if request.output_limit is not None:
         members["max_output_tokens"] = b"%d" % request.output_limit
+    mixed = is_mixed(members["input"])
+    if mixed:
+        members["input"] = without_foreign(members["input"])[0]
     pieces = [b"%b:%b" % (openai.encode(name), value) for name, value in members.items()]
-    return _call(request, deployment, deadline_s, request_id, b"{" + b",".join(pieces) + b"}")
+    call = _call(request, deployment, deadline_s, request_id, b"{" + b",".join(pieces) + b"}")
+    return replace(call, dropped=("input.reasoning",)) if mixed else call
 
 
 def encode_conversation(

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.sim.ask import Ask, count_tokens
 from gateway.sim.event import Event, encode, named
+from gateway.sim.script import Source
 from gateway.sim.turn import Call, Choice, Tokens, Turn, slices
 
 STOP_REASONS: Final = {
@@ -58,7 +59,7 @@ def events(turn: Turn, pieces: int | None) -> Iterator[Event]:
             place = 1
         text = choice.text or choice.refusal or ""
         if text or not choice.calls:
-            yield from _text(place, text, pieces)
+            yield from _text(place, text, pieces, turn.citations)
             place += 1
         for call in choice.calls:
             yield from _tool_use(place, call)
@@ -98,7 +99,8 @@ def _blocks(turn: Turn, choice: Choice) -> list[dict[str, Any]]:
         blocks.append({"type": "thinking", "thinking": turn.thinking, "signature": SIGNATURE})
     text = choice.text or choice.refusal or ""
     if text or not choice.calls:
-        blocks.append({"type": "text", "text": text})
+        cited = {"citations": [_cited(one) for one in turn.citations]} if turn.citations and text else {}
+        blocks.append({"type": "text", "text": text, **cited})
     blocks.extend(
         {"type": "tool_use", "id": f"toolu_{call.id}", "name": call.name, "input": msgspec.Raw(call.arguments)}
         for call in choice.calls
@@ -137,10 +139,18 @@ def _thinking(thinking: str) -> Iterator[Event]:
     yield named("content_block_stop", {"index": 0})
 
 
-def _text(place: int, text: str, pieces: int | None) -> Iterator[Event]:
+def _cited(one: Source) -> dict[str, Any]:
+    place = {"url": one.url, "title": one.title, "cited_text": "what it says there", "encrypted_index": "ZW5j"}
+    return {"type": "web_search_result_location", **place}
+
+
+def _text(place: int, text: str, pieces: int | None, citations: tuple[Source, ...]) -> Iterator[Event]:
     yield named("content_block_start", {"index": place, "content_block": {"type": "text", "text": ""}})
     for piece, tokens in slices(text, pieces):
         yield _delta(place, {"type": "text_delta", "text": piece}, tokens)
+    for one in citations if text else ():
+        delta = {"type": "citations_delta", "citation": _cited(one)}
+        yield named("content_block_delta", {"index": place, "delta": delta})
     yield named("content_block_stop", {"index": place})
 
 

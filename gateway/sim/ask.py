@@ -19,6 +19,7 @@ class Dialect(StrEnum):
     EMBEDDINGS = "embeddings"
     MESSAGES = "messages"
     COUNT_TOKENS = "count_tokens"
+    GEMINI = "gemini"
 
 
 ANTHROPIC: Final = frozenset((Dialect.MESSAGES, Dialect.COUNT_TOKENS))
@@ -72,14 +73,15 @@ def count_tokens(text: str) -> int:
     return (len(text) + 3) // 4
 
 
-def read_ask(dialect: Dialect, raw: bytes) -> Ask:
-    """Raises BadRequest."""
+def read_ask(dialect: Dialect, raw: bytes, more: Json | None = None) -> Ask:
+    """`more` are members that stand elsewhere than in the body. Raises BadRequest."""
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"We could not parse the JSON body of your request: {error}") from error
     if not isinstance(body, dict):
         raise BadRequest("The body of your request is no JSON object.")
+    body |= more or {}
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("you must provide a model parameter", "model")
@@ -163,6 +165,31 @@ def _anthropic(dialect: Dialect, model: str, body: Json, messages: list[Json], l
     )
 
 
+def _gemini(model: str, body: Json) -> Ask:
+    contents = _listed(body, "contents")
+    config = body.get("generationConfig") or {}
+    declared = [one for tool in body.get("tools") or () for one in tool.get("functionDeclarations") or ()]
+    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    names = calling.get("allowedFunctionNames") or [""]
+    modes = {"NONE": "none", "ANY": f"={names[0]}" if names[0] else "required"}
+    messages = [{"role": one.get("role", "user"), "content": one.get("parts")} for one in contents]
+    return Ask(
+        Dialect.GEMINI,
+        model,
+        body,
+        _input_tokens(messages, declared) + count_tokens(_text((body.get("systemInstruction") or {}).get("parts"))),
+        stream=body["stream"],
+        include_usage=True,
+        said=_last_said(messages),
+        after_tool=any("functionResponse" in part for part in contents[-1].get("parts") or ()),
+        tools=tuple(_tool(one, "parametersJsonSchema") for one in declared),
+        tool_choice=modes.get(calling.get("mode", "AUTO"), "auto"),
+        choices=_bounded(config, "candidateCount", 1, 8) or 1,
+        output_tokens_max=_bounded(config, "maxOutputTokens"),
+        schema=config.get("responseJsonSchema"),
+    )
+
+
 def _embeddings(model: str, body: Json) -> Ask:
     given = body.get("input")
     match given:
@@ -188,6 +215,7 @@ _READERS: Final[Mapping[Dialect, Callable[[str, Json], Ask]]] = {
     Dialect.EMBEDDINGS: _embeddings,
     Dialect.MESSAGES: _messages,
     Dialect.COUNT_TOKENS: _count,
+    Dialect.GEMINI: _gemini,
 }
 
 

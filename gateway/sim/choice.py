@@ -85,8 +85,8 @@ def _describes(when: When, facts: Facts) -> bool:
 
 
 def bare(path: str) -> str:
-    """The path without the `/v1` that clients may or may not send."""
-    return path[3:] if path.startswith("/v1/") else path
+    """The path without the `/v1` or `/v1beta` that clients may or may not send."""
+    return path[3:] if path.startswith("/v1/") else path[7:] if path.startswith("/v1beta/") else path
 
 
 STEERS: Final = (

@@ -67,6 +67,29 @@ _ANTHROPIC_FROM_CODE: Final = {
 }
 
 
+_ANTHROPIC_MESSAGES: Final = {
+    "context_length_exceeded": "prompt is too long: 210000 tokens > 200000 maximum",
+    "content_filter": "Output blocked by content filtering policy",
+}
+_GOOGLE_WORDS: Final = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+    529: "UNAVAILABLE",
+}
+_GOOGLE_MESSAGES: Final = {
+    "context_length_exceeded": "The input token count exceeds the maximum number of tokens allowed (1048576).",
+    "insufficient_quota": "Your prepayment credits are depleted.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An error answer of a provider."""
@@ -138,7 +161,18 @@ def go_duration(seconds: float) -> str:
 
 
 def _error(dialect: Dialect, fault: Status, request_id: str) -> tuple[int, dict[str, Any]]:
+    if dialect is Dialect.GEMINI:
+        return _gemini(fault)
     return _anthropic(fault, request_id) if dialect in ANTHROPIC else _openai(fault)
+
+
+def _gemini(fault: Status) -> tuple[int, dict[str, Any]]:
+    """A script may name a word of Google's, or a code of OpenAI's that means the same."""
+    status, openai = _openai(fault)
+    word = fault.type or _GOOGLE_WORDS.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
+    message = fault.message or _GOOGLE_MESSAGES.get(fault.code or "") or openai["error"]["message"]
+    error: dict[str, Any] = {"code": status, "message": message, "status": word}
+    return status, {"error": error | (fault.details or {})}
 
 
 def _openai(fault: Status) -> tuple[int, dict[str, Any]]:
@@ -161,7 +195,8 @@ def _anthropic(fault: Status, request_id: str) -> tuple[int, dict[str, Any]]:
         details = {"error_code": "enforced_spend_limit_reached", **(details or {})}
         kind = "rate_limit_error"
     status, message = _ANTHROPIC_TYPES.get(kind, (500, _phrase(fault.status or 500)))
-    error: dict[str, Any] = {"type": kind, "message": fault.message or message}
+    said = fault.message or _ANTHROPIC_MESSAGES.get(fault.code or "") or message
+    error: dict[str, Any] = {"type": kind, "message": said}
     if details is not None:
         error["details"] = details
     return fault.status or status, {"type": "error", "error": error, "request_id": request_id}

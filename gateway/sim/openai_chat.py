@@ -35,7 +35,7 @@ def body(turn: Turn) -> bytes:
         "object": "chat.completion",
         "created": turn.created_s,
         "model": turn.model,
-        "choices": [_choice(at, choice) for at, choice in enumerate(turn.choices)],
+        "choices": [_choice(turn, at, choice) for at, choice in enumerate(turn.choices)],
         "service_tier": turn.service_tier,
         "system_fingerprint": FINGERPRINT,
     }
@@ -55,7 +55,11 @@ def events(turn: Turn, ask: Ask, pieces: int | None) -> Iterator[Event]:
             at, {"role": "assistant", "content": None if choice.calls else "", "refusal": None}, tokens=spent
         )
         spent = 0
+        if turn.thinking is not None:
+            yield frame.delta(at, {"reasoning_content": turn.thinking}, content=True)
         yield from _content(frame, at, choice, pieces)
+        if notes := _notes(turn, choice):
+            yield frame.delta(at, {"annotations": notes})
         yield frame.finish(at, choice.finish)
     if not turn.choices:
         yield frame.whole([], None, tokens=spent)
@@ -72,13 +76,21 @@ def endless(turn: Turn, text: str) -> Iterator[Event]:
         yield more
 
 
-def _choice(at: int, choice: Choice) -> dict[str, Any]:
+def _notes(turn: Turn, choice: Choice) -> list[dict[str, Any]]:
+    place = {"start_index": 0, "end_index": len(choice.text)}
+    cited = [{"url": one.url, "title": one.title, **place} for one in turn.citations if choice.text]
+    return [{"type": "url_citation", "url_citation": one} for one in cited]
+
+
+def _choice(turn: Turn, at: int, choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": "assistant",
         "content": choice.text or (None if choice.calls or choice.refusal else ""),
         "refusal": choice.refusal,
-        "annotations": [],
+        "annotations": _notes(turn, choice),
     }
+    if turn.thinking is not None:
+        message["reasoning_content"] = turn.thinking
     if choice.calls:
         message["tool_calls"] = [
             {"id": f"call_{call.id}", "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -7,6 +7,7 @@ from gateway.sim.ask import Ask, count_tokens
 from gateway.sim.event import Event, encode, named
 from gateway.sim.turn import Call, Choice, Tokens, Turn, slices
 
+SIGNATURE: Final = "b3BlbmFpLXNpbQ=="
 _ECHOED: Final[dict[str, Any]] = {
     "background": False,
     "instructions": None,
@@ -68,9 +69,12 @@ def _steps(turn: Turn, ask: Ask, pieces: int | None) -> Iterator[_Step]:
     yield "response.in_progress", {"response": started}, 0, False
     for choice in turn.choices[:1]:
         place = 0
-        if _speaks(choice):
-            yield from _message_steps(turn, choice, pieces)
+        if turn.thinking is not None:
+            yield from _thinking_steps(turn, turn.thinking)
             place = 1
+        if _speaks(choice):
+            yield from _message_steps(turn, choice, pieces, place)
+            place += 1
         for call in choice.calls:
             yield from _call_steps(place, call)
             place += 1
@@ -78,25 +82,45 @@ def _steps(turn: Turn, ask: Ask, pieces: int | None) -> Iterator[_Step]:
     yield f"response.{finished['status']}", {"response": finished}, 0, False
 
 
-def _message_steps(turn: Turn, choice: Choice, pieces: int | None) -> Iterator[_Step]:
+def _thinking_steps(turn: Turn, thinking: str) -> Iterator[_Step]:
+    item = _thought(turn, thinking)
+    at = {"output_index": 0, "item_id": item["id"], "summary_index": 0}
+    yield "response.output_item.added", {"output_index": 0, "item": {**item, "summary": []}}, 0, False
+    part = {"type": "summary_text", "text": ""}
+    yield "response.reasoning_summary_part.added", {**at, "part": part}, 0, False
+    yield "response.reasoning_summary_text.delta", {**at, "delta": thinking}, 0, True
+    yield "response.reasoning_summary_text.done", {**at, "text": thinking}, 0, False
+    yield "response.reasoning_summary_part.done", {**at, "part": {**part, "text": thinking}}, 0, False
+    yield "response.output_item.done", {"output_index": 0, "item": item}, 0, False
+
+
+def _thought(turn: Turn, thinking: str) -> dict[str, Any]:
+    summary = [{"type": "summary_text", "text": thinking}]
+    return {"id": f"rs_{turn.id}", "type": "reasoning", "summary": summary, "encrypted_content": SIGNATURE}
+
+
+def _message_steps(turn: Turn, choice: Choice, pieces: int | None, place: int) -> Iterator[_Step]:
     item = _message(turn, choice)
     part = item["content"][0]
     refused = choice.refusal is not None
     kind, field = ("refusal", "refusal") if refused else ("output_text", "text")
-    at = {"output_index": 0, "item_id": item["id"], "content_index": 0}
+    at = {"output_index": place, "item_id": item["id"], "content_index": 0}
     extra: dict[str, Any] = {} if refused else {"logprobs": []}
     yield (
         "response.output_item.added",
-        {"output_index": 0, "item": {**item, "status": "in_progress", "content": []}},
+        {"output_index": place, "item": {**item, "status": "in_progress", "content": []}},
         0,
         False,
     )
     yield "response.content_part.added", {**at, "part": {**part, field: ""}}, 0, False
     for piece, tokens in slices(part[field], pieces):
         yield f"response.{kind}.delta", {**at, "delta": piece, **extra}, tokens, True
+    for number, note in enumerate(part.get("annotations", ())):
+        told = {**at, "annotation_index": number, "annotation": note}
+        yield "response.output_text.annotation.added", told, 0, False
     yield f"response.{kind}.done", {**at, field: part[field], **extra}, 0, False
     yield "response.content_part.done", {**at, "part": part}, 0, False
-    yield "response.output_item.done", {"output_index": 0, "item": item}, 0, False
+    yield "response.output_item.done", {"output_index": place, "item": item}, 0, False
 
 
 def _call_steps(place: int, call: Call) -> Iterator[_Step]:
@@ -115,7 +139,10 @@ def _speaks(choice: Choice) -> bool:
 
 
 def _message(turn: Turn, choice: Choice) -> dict[str, Any]:
-    part: dict[str, Any] = {"type": "output_text", "text": choice.text, "annotations": [], "logprobs": []}
+    span = {"start_index": 0, "end_index": len(choice.text)}
+    cited = [{"type": "url_citation", "url": one.url, "title": one.title, **span} for one in turn.citations]
+    notes = cited if choice.text else []
+    part: dict[str, Any] = {"type": "output_text", "text": choice.text, "annotations": notes, "logprobs": []}
     if choice.refusal is not None:
         part = {"type": "refusal", "refusal": choice.refusal}
     return {"id": f"msg_{turn.id}", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
@@ -153,9 +180,9 @@ def _finished(turn: Turn, ask: Ask) -> dict[str, Any]:
     choice = turn.choices[0] if turn.choices else None
     reply["status"] = "completed"
     if choice is not None:
-        reply["output"] = ([_message(turn, choice)] if _speaks(choice) else []) + [
-            _function_call(c) for c in choice.calls
-        ]
+        thought = [_thought(turn, turn.thinking)] if turn.thinking is not None else []
+        said = [_message(turn, choice)] if _speaks(choice) else []
+        reply["output"] = thought + said + [_function_call(call) for call in choice.calls]
         reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(choice.finish)
         if reason is not None:
             reply["status"] = "incomplete"

@@ -30,6 +30,13 @@ class ToolCall(Struct, frozen=True, forbid_unknown_fields=True):
     fragments: Positive = 3
 
 
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a text cites."""
+
+    url: str
+    title: str = ""
+
+
 class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     """What a good answer says; each field left out keeps the sensible default."""
 
@@ -46,7 +53,9 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     empty_choices: bool = False
     ignore_output_limit: bool = False
     thinking: str | None = None
-    """Anthropic's thinking block; its tokens count as reasoning."""
+    """What was thought before the answer; its tokens count as reasoning."""
+    citations: tuple[Source, ...] = ()
+    """Of the whole text."""
     cached_tokens: Count = 0
     cache_write_tokens: Count = 0
     reasoning_tokens: Count = 0

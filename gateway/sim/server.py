@@ -1,14 +1,16 @@
 """The simulator: sockets, script, records and bill brought together."""
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import unquote
 
 from gateway.clock import SystemClock
 from gateway.ports import Clock
-from gateway.sim import door, models
+from gateway.sim import door, gemini, models
 from gateway.sim.ask import ANTHROPIC, PATHS, Ask, BadRequest, Dialect, read_ask
 from gateway.sim.bill import Bill, fingerprint
 from gateway.sim.call import Call, reset
@@ -178,16 +180,17 @@ class Simulator:
     def _decide(self, request: Recorded, body: bytes, connection_request: int) -> tuple[Ask | None, Reply]:
         self._call_count += 1
         path, headers = bare(request.path), dict(request.headers)
-        dialect = PATHS.get(path, Dialect.CHAT)
+        found = gemini.PATH.fullmatch(path)
+        dialect = PATHS.get(path, Dialect.CHAT) if found is None else Dialect.GEMINI
         scene = Scene(_BLANK[dialect], Behaviour(), self._script.seed, self._call_count, self._clock.wall_s())
-        if request.method == "GET" and path.startswith("/models"):
+        if found is None and request.method == "GET" and path.startswith("/models"):
             return None, self._models(path, headers, scene)
-        if path not in PATHS:
+        if path not in PATHS and found is None:
             return None, refusal(dialect, Status(404, message=f"Unknown request URL: {request.path}"), scene)
         if request.method != "POST":
             return None, refusal(dialect, Status(405, code="method_not_allowed"), scene)
         try:
-            ask = read_ask(dialect, body)
+            ask = read_ask(dialect, body, None if found is None else _spoken(found))
             return ask, self._perform(ask, path, headers, connection_request)
         except BadRequest as error:
             details = None if dialect in ANTHROPIC else {"param": error.param}
@@ -263,5 +266,11 @@ class Simulator:
 _BLANK: Final = {dialect: Ask(dialect, "", {}, 0) for dialect in Dialect}
 
 
+def _spoken(found: re.Match[str]) -> dict[str, object]:
+    """What Gemini says in its path."""
+    return {"model": unquote(found["model"]), "stream": found["method"] == "streamGenerateContent"}
+
+
 def _key(headers: dict[str, str]) -> str:
-    return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ").strip()
+    own = headers.get("x-api-key") or headers.get("x-goog-api-key") or headers.get("api-key")
+    return own or headers.get("authorization", "").removeprefix("Bearer ").strip()

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from itertools import chain
 from typing import Final
 
-from gateway.sim import anthropic, embeddings, openai_chat, openai_responses
+from gateway.sim import anthropic, embeddings, gemini, openai_chat, openai_responses
 from gateway.sim.ask import ANTHROPIC, Ask, Dialect
 from gateway.sim.body import bomb_steps, endless_json, gzipped, json_steps, stream_steps
 from gateway.sim.event import Event
@@ -144,6 +144,8 @@ def _events(ask: Ask, turn: Turn, behaviour: Behaviour) -> Iterator[Event]:
                 if text is None
                 else openai_responses.endless(turn, ask, text)
             )
+        case Dialect.GEMINI:
+            return gemini.events(turn, pieces) if text is None else gemini.endless(turn, text)
         case Dialect.MESSAGES:
             return anthropic.events(turn, pieces) if text is None else anthropic.endless(turn, text)
         case _:
@@ -160,6 +162,8 @@ def _body(ask: Ask, turn: Turn, seed: int) -> bytes:
             return anthropic.body(turn)
         case Dialect.COUNT_TOKENS:
             return anthropic.count_body(ask)
+        case Dialect.GEMINI:
+            return gemini.body(turn)
         case Dialect.EMBEDDINGS:
             return embeddings.body(ask, seed, with_usage=turn.shown is not None)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.sim.ask import Ask, Dialect, Tool, count_tokens
 from gateway.sim.example import example
-from gateway.sim.script import Answer, ToolCall
+from gateway.sim.script import Answer, Source, ToolCall
 
 SPEECHLESS: Final = frozenset((Dialect.EMBEDDINGS, Dialect.COUNT_TOKENS))
 HUGE_TOKENS: Final = 10**12
@@ -75,6 +75,7 @@ class Turn:
     """Show `usage: null` rather than nothing."""
     thinking: str | None = None
     service_tier: str = "default"
+    citations: tuple[Source, ...] = ()
 
 
 def compose(ask: Ask, answer: Answer, seed: int, number: int, created_s: int) -> Turn:
@@ -101,6 +102,7 @@ def compose(ask: Ask, answer: Answer, seed: int, number: int, created_s: int) ->
         answer.usage == "null",
         answer.thinking,
         answer.service_tier,
+        answer.citations,
     )
 
 

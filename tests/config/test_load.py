@@ -110,10 +110,8 @@ def test_azure_is_called_by_deployment_or_by_its_newer_path(
 
 
 def test_what_only_azure_has_is_refused_elsewhere() -> None:
-    for text, word in [
-        ("kind: azure", "base_url is missing"),
-        ("kind: openai, api_version: x", "takes no api_version"),
-    ]:
+    told = {"kind: azure": "base_url is missing", "kind: openai, api_version: x": "takes no api_version"}
+    for text, word in told.items():
         with pytest.raises(ConfigInvalid, match=word):
             small(SMALL.replace("kind: openai", text))
 

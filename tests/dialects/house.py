@@ -24,7 +24,7 @@ async def speaking(
 ) -> AsyncIterator[House]:
     """Each of `order` is a provider that speaks the dialect of its name."""
     kinds = {name: {**KINDS[name.partition("_")[0]], **providers.get(name, {})} for name in order}
-    told: Any = {name: scripts.get(name, {}) for name in order}
+    told: dict[str, Any] = {name: scripts.get(name, {}) for name in order}
     async with standing(list(order), providers=kinds, route=route, **told) as house:
         yield house
 
