@@ -16,7 +16,8 @@ READY_S = 60.0
 
 KEY = "bench-caller-key-0123456789"
 
-CHAT_1K, CHAT_8K, STREAM = "chat-1k", "chat-8k", "stream"
+CHAT_1K, CHAT_8K, STREAM, MESSAGES = "chat-1k", "chat-8k", "stream", "messages"
+"""The models, by what their upstream answers: MESSAGES is a stream in Anthropic's dialect."""
 
 _COMMON = """
 worker_processes 1; daemon off; error_log {work}/error-{name}.log; pid {work}/{name}.pid;
@@ -59,6 +60,18 @@ def stream_reply(events: int = 31) -> str:
     usage = ',"usage":{"prompt_tokens":19,"completion_tokens":27,"total_tokens":46}'
     chunks = [chunk % (role, "")] + [chunk % (word, "")] * (events - 4) + [chunk % (stop, ""), chunk % ("", usage)]
     return "".join(f"data: {text}\n\n" for text in [*chunks, "[DONE]"])
+
+
+def messages_reply(events: int = 31) -> str:
+    """A streamed answer of Anthropic's of so many events."""
+    block = '{"type":"content_block_%s","index":0%s}'
+    word = block % ("delta", ',"delta":{"type":"text_delta","text":" word"}')
+    usage = '"usage":{"input_tokens":19,"cache_read_input_tokens":0,"output_tokens":%d}'
+    first = '{"type":"message_start","message":{"id":"msg_1","type":"message","role":"assistant","model":"m",%s}}'
+    last = '{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},%s}'
+    told = [first % (usage % 1), block % ("start", ',"content_block":{"type":"text","text":""}')]
+    told += [word] * (events - 5) + [block % ("stop", ""), last % (usage % 26), '{"type":"message_stop"}']
+    return "".join(f"event: {text[9:].partition(chr(34))[0]}\ndata: {text}\n\n" for text in told)
 
 
 def start(command: list[str], core: str, log: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -108,6 +121,7 @@ def upstream() -> Iterator[int]:
         (CHAT_1K, "application/json", chat_reply(1024)),
         (CHAT_8K, "application/json", chat_reply(8192)),
         (STREAM, "text/event-stream", stream_reply()),
+        (MESSAGES, "text/event-stream", messages_reply()),
     )
     places = "\n".join(
         f"location /{name}/ {{ default_type {kind}; {_returned(text)} }}" for name, kind, text in replies
@@ -139,9 +153,10 @@ def nginx_proxy(upstream_port: int) -> Iterator[int]:
 def gateway_config(port: int, upstream_port: int, accounts: str = "embedded") -> Path:
     """Two targets a model, metrics, access log; `accounts`: none, embedded (limits, budgets, ledger), or a Redis."""
     base = f"http://127.0.0.1:{upstream_port}"
-    names = (CHAT_1K, CHAT_8K, STREAM)
+    names = (CHAT_1K, CHAT_8K, STREAM, MESSAGES)
+    kinds = {MESSAGES: "anthropic"}
     providers = "\n".join(
-        f'  {name}-{side}: {{kind: openai, base_url: "{base}/{name}", keys: ["env:BENCH_UP"]}}'
+        f'  {name}-{side}: {{kind: {kinds.get(name, "openai")}, base_url: "{base}/{name}", keys: ["env:BENCH_UP"]}}'
         for name in names
         for side in "ab"
     )

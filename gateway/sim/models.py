@@ -25,4 +25,4 @@ def _openai(name: str) -> dict[str, Any]:
 
 
 def _anthropic(name: str) -> dict[str, Any]:
-    return {"type": "model", "id": name, "display_name": name, "created_at": CREATED}
+    return {"type": "model", "id": name, "display_name": name, "created_at": CREATED, "lifecycle": "active"}

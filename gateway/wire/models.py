@@ -27,4 +27,4 @@ def anthropic_one(name: str, created_s: int) -> bytes:
 
 def _anthropic(name: str, created_s: int) -> dict[str, str]:
     created = datetime.fromtimestamp(created_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"type": "model", "id": name, "display_name": name, "created_at": created}
+    return {"type": "model", "id": name, "display_name": name, "created_at": created, "lifecycle": "active"}

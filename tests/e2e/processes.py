@@ -88,7 +88,7 @@ def clean_environ() -> dict[str, str]:
 
 
 @contextmanager
-def lab(folder: Path) -> Iterator[dict[str, str]]:
+def lab(folder: Path, settings: Path = HERE / "gateway.yaml") -> Iterator[dict[str, str]]:
     """A simulator and a gateway in front of it; the environment tells a client where they are."""
     keys = {
         name: secrets.token_hex(16) for name in ("ADMIN_KEY", "DEMO_KEY", "NARROW_KEY", "SMALL_KEY", "ONE_MODEL_KEY")
@@ -101,7 +101,7 @@ def lab(folder: Path) -> Iterator[dict[str, str]]:
     try:
         base = sim.wait_for(_SIMULATING)[1]
         config = gateway_folder / "gateway.yaml"
-        config.write_text((HERE / "gateway.yaml").read_text().replace("SIMULATOR", f"{base}/v1"))
+        config.write_text(settings.read_text().replace("SIMULATOR", f"{base}/v1"))
         gateway = Process(
             gateway_folder, str(METERWAY), "serve", "--config", str(config), environ=environ, cwd=gateway_folder
         )

@@ -77,7 +77,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Results
 
 
 CASES = [
-    *((name, check) for name in ("openai_python", "langchain_openai") for check in python_checks(name)),
+    *(
+        (name, check)
+        for name in ("openai_python", "anthropic_python", "langchain_openai")
+        for check in python_checks(name)
+    ),
     *(("openai_node", check) for check in node_checks("openai_node")),
 ]
 
