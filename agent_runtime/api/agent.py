@@ -226,7 +226,8 @@ def _spec(
     if memory is not None and services is not None and store is None:
         raise ConfigError(f"agent {name!r}: memory is asked for and services.memory is None; use sqlite_services")
     retrieval = facts.pop("retrieval", "agentic")
-    extra = knowledge_tools(name, retrievers if retrieval != "prefetch" else (), memory, store)
+    asked = retrievers if retrieval != "prefetch" else ()
+    extra = knowledge_tools(name, asked, memory, store, facts.get("hooks", ()))
     several: dict[str, Any] = {key: tuple(facts.pop(key, ())) for key in ("authorizers", "approvers", "hooks")}
     return AgentSpec(
         name=name,

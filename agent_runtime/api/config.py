@@ -12,6 +12,7 @@ from agent_runtime.connectors import secrets
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.desk.services import Services
 from agent_runtime.spec.agent import KEY_LIKE
+from agent_runtime.telemetry.export import ExportingRecorder
 from sdk_client import LLMClient
 
 ENVIRONMENTS = ("development", "production")
@@ -61,7 +62,10 @@ def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
             given[field] = f"env:{SETTINGS[field]}"
     if "heartbeat_s" in given:
         given["heartbeat_s"] = _seconds(given["heartbeat_s"])
-    config = RuntimeConfig(**given)
+    return checked(RuntimeConfig(**given))
+
+
+def checked(config: RuntimeConfig) -> RuntimeConfig:
     if config.environment not in ENVIRONMENTS:
         raise ConfigError(f"METERWAY_ENVIRONMENT is {config.environment!r}; give one of {list(ENVIRONMENTS)!r}")
     if KEY_LIKE.search(config.gateway_url):
@@ -78,11 +82,14 @@ def _seconds(text: str) -> float:
 
 def services_of(config: RuntimeConfig) -> Services:
     client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key))
+    more: dict[str, Any] = {"closers": (client.close,)}
+    if config.otlp_endpoint is not None:
+        more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.store == "memory":
-        return local_services(client)
+        return local_services(client, **more)
     if config.store.startswith(("redis://", "rediss://")):
-        return redis_services(client, config.store)
-    return sqlite_services(client, Path(config.store))
+        return redis_services(client, config.store, **more)
+    return sqlite_services(client, Path(config.store), **more)
 
 
 def load_agents(names: str, services: Services) -> list[Agent]:

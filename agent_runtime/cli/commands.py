@@ -5,26 +5,33 @@ import json
 import logging
 import sys
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from agent_runtime.api.config import config_of, inside, load_agents, services_of
-from agent_runtime.cli.durable import environ, on_temporal, replay
+from agent_runtime.api.config import checked, config_of, inside, load_agents, services_of
+from agent_runtime.cli.doctor import Doctor
+from agent_runtime.cli.durable import environ, on_temporal, own_folder, replay
 from agent_runtime.cli.running import Ask, run_once, serve_agents, work
 from agent_runtime.contracts.errors import AgentError
 from agent_runtime.domain.values import Principal
+from agent_runtime.evaluation.bench import bench, evaluate
+from agent_runtime.evaluation.plan import load_plan
 from agent_runtime.temporal.workers import Tuning
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Agents: run them, work for them, serve them.")
 Agents = Annotated[str, typer.Option("--agents", help="package.module:name, several with commas")]
 Temporal = Annotated[str | None, typer.Option("--temporal", help="HOST:PORT of Temporal")]
 LOG_FORMAT = "%(message)s"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    level = environ().get("METERWAY_AGENT_LOG_LEVEL", "info").upper()
+    logging.basicConfig(level=level if level in LEVELS else "INFO", format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("temporalio").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if "" not in sys.path:
@@ -77,9 +84,10 @@ def run(
         services = services_of(config)
         loaded = load_agents(agent, services)
         who = Principal(tenant, user)
-        if not durable:
-            return await run_once(loaded[0], text, who, approve, show_json=show_json)
-        async with on_temporal(config, loaded, services, development=dev):
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(services.close)
+            if durable:
+                await stack.enter_async_context(on_temporal(config, loaded, services, development=dev))
             return await run_once(loaded[0], text, who, approve, show_json=show_json)
 
     done(go())
@@ -112,6 +120,49 @@ def serve(
     config = inside(config_of(environ()), temporal=temporal)
     durable = temporal is not None or dev
     done(serve_agents(config, agents, host, port, durable=durable, development=dev))
+
+
+@app.command("bench")
+def bench_command(plan: Annotated[Path, typer.Argument(help="YAML, see docs/agents.md")]) -> None:
+    """Run a benchmark with a scripted model: times, tokens, USD for 1000 runs, capacity."""
+
+    async def go() -> int:
+        typer.echo(json.dumps(await bench(load_plan(plan), own_folder()), indent=2))
+        return 0
+
+    done(go())
+
+
+@app.command("eval")
+def eval_command(
+    plan: Annotated[Path, typer.Argument(help="YAML, see docs/agents.md")], prompt: str = "evaluate"
+) -> None:
+    """One run of the evaluation agent, told as JSON."""
+
+    async def go() -> int:
+        typer.echo(json.dumps(await evaluate(load_plan(plan), prompt), indent=2))
+        return 0
+
+    done(go())
+
+
+@app.command()
+def doctor(
+    agents: Agents,
+    env: Annotated[str | None, typer.Option("--env", help="development or production")] = None,
+    temporal: Temporal = None,
+    histories: Annotated[Path | None, typer.Option(help="recorded histories to replay")] = None,
+) -> None:
+    """Thirteen checks before agents go into production: 1 if one of them fails."""
+
+    async def go() -> int:
+        config = checked(inside(config_of(environ()), temporal=temporal, environment=env))
+        services = services_of(config)
+        found = await Doctor(config, load_agents(agents, services), services, histories).examine()
+        typer.echo(json.dumps([asdict(one) for one in found], indent=2))
+        return int(not all(one.ok for one in found))
+
+    done(go())
 
 
 @app.command("fingerprint")

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from starlette.applications import Starlette
@@ -27,6 +28,7 @@ from agent_runtime.temporal.workers import Crew, Tuning
 LOG = logging.getLogger("meterway.agent")
 GATEWAY_CHECK_S = 2.0
 START_S = 10.0
+COLLECTOR_PORT = 4318
 
 
 class Ask(StrEnum):
@@ -70,6 +72,14 @@ async def gateway_ready(url: str) -> str | None:
     return None if answer.status_code == 200 else f"the gateway answers {answer.status_code}"
 
 
+async def collector_ready(endpoint: str) -> str | None:
+    parts = urlsplit(endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else COLLECTOR_PORT)
+    _, writer = await asyncio.open_connection(parts.hostname or "", port)
+    writer.close()
+    return None
+
+
 def worker_checks(
     config: RuntimeConfig, services: Services, runtime: TemporalRuntime, crew: Crew
 ) -> Mapping[str, Check]:
@@ -81,7 +91,15 @@ def worker_checks(
         await services.runs.find("health")
         return None
 
-    return {"polling": polling, "gateway": lambda: gateway_ready(config.gateway_url), "store": store}
+    checks: dict[str, Check] = {
+        "polling": polling,
+        "gateway": lambda: gateway_ready(config.gateway_url),
+        "store": store,
+    }
+    endpoint = config.otlp_endpoint
+    if endpoint is not None:
+        checks["collector"] = lambda: collector_ready(endpoint)
+    return checks
 
 
 async def work(config: RuntimeConfig, names: str, tuning: Tuning, health_port: int) -> int:
@@ -90,6 +108,7 @@ async def work(config: RuntimeConfig, names: str, tuning: Tuning, health_port: i
     client = await client_of(config)
     runtime = TemporalRuntime(client, services, settings_of(config))
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(services.close)
         crew = await stack.enter_async_context(crew_of(client, agents, services, config, tuning))
         if health_port:
             app = Starlette(routes=health_routes(worker_checks(config, services, runtime, crew)))
@@ -127,6 +146,7 @@ async def serve_agents(
     services = services_of(config)
     agents = load_agents(names, services)
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(services.close)
         if durable:
             await stack.enter_async_context(on_temporal(config, agents, services, development=development))
         else:

@@ -1,5 +1,7 @@
 """Everything from outside that an agent works with, in one value."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from agent_runtime.ports import LLM, Clock, Conversations, EventLog, Memory, Recorder, Roster, Runs, Shared, Treasurer
@@ -8,7 +10,7 @@ from agent_runtime.tools.access import Authorizer
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`authorizers` hold for every agent."""
+    """`authorizers` hold for every agent. `closers` give back what these services opened themselves."""
 
     llm: LLM
     events: EventLog
@@ -23,6 +25,13 @@ class Services:
     runs_max: int = 1_000
     runs_per_tenant_max: int = 1_000
     tags: dict[str, str] = field(default_factory=dict)
+    closers: tuple[Callable[[], Awaitable[None]], ...] = ()
+
+    async def close(self) -> None:
+        """The last opened first; after that nothing here may be used."""
+        await asyncio.to_thread(self.recorder.flush)
+        for closer in reversed(self.closers):
+            await closer()
 
     def local_stores(self) -> list[str]:
         """Those that other processes cannot see."""

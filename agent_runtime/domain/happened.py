@@ -120,6 +120,13 @@ class TimeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Broke:
+    """The driver could not do what was asked, for a reason that is no answer to it."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class CancelAsked:
     reason: str = ""
 
@@ -139,4 +146,5 @@ Happened = (
     | UserSaid
     | TimeUp
     | CancelAsked
+    | Broke
 )

@@ -8,6 +8,7 @@ from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.happened import (
     ApprovalExpired,
     Begun,
+    Broke,
     CancelAsked,
     Checked,
     ChildDone,
@@ -29,9 +30,9 @@ from agent_runtime.domain.values import Call, Failure, Message
 
 INBOX_MAX = 16
 
-ANY_TIME = frozenset({UserSaid, TimeUp, CancelAsked, Decided, ApprovalExpired})
+ANY_TIME = frozenset({UserSaid, TimeUp, CancelAsked, Broke, Decided, ApprovalExpired})
 ACCEPTS: dict[Phase, frozenset[type]] = {
-    Phase.NEW: frozenset({Begun, TimeUp, CancelAsked}),
+    Phase.NEW: frozenset({Begun, TimeUp, CancelAsked, Broke}),
     Phase.PREPARING: ANY_TIME | {Prepared},
     Phase.THINKING: ANY_TIME | {Replied, LLMFailed},
     Phase.ACTING: ANY_TIME | {Checked, ToolDone, ChildDone},
@@ -62,7 +63,7 @@ def step(state: RunState, event: Happened) -> tuple[RunState, tuple[Todo, ...]]:
 
 def _handle(move: Move, event: Happened) -> None:
     match event:
-        case Begun() | Prepared() | UserSaid() | TimeUp() | CancelAsked():
+        case Begun() | Prepared() | UserSaid() | TimeUp() | CancelAsked() | Broke():
             _of_the_run(move, event)
         case Replied() | LLMFailed() | MoreGranted() | ToppedUp():
             _of_the_model(move, event)
@@ -74,7 +75,7 @@ def _handle(move: Move, event: Happened) -> None:
             _decided(move, approval_id, event)
 
 
-def _of_the_run(move: Move, event: Begun | Prepared | UserSaid | TimeUp | CancelAsked) -> None:
+def _of_the_run(move: Move, event: Begun | Prepared | UserSaid | TimeUp | CancelAsked | Broke) -> None:
     match event:
         case Begun(text, images):
             move.set(phase=Phase.PREPARING, messages=(Message("user", text, images=images),))
@@ -93,6 +94,8 @@ def _of_the_run(move: Move, event: Begun | Prepared | UserSaid | TimeUp | Cancel
             move.end("timeout", failure=Failure("timeout", "the run's time is up", "timeout"))
         case CancelAsked():
             move.end("cancelled")
+        case Broke(failure):
+            move.end("failed", failure=failure)
 
 
 def _think(move: Move) -> None:

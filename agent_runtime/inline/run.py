@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from agent_runtime.desk.desk import Desk
+from agent_runtime.desk.troubles import failure_of
 from agent_runtime.domain.approval import Approval
-from agent_runtime.domain.happened import ApprovalExpired, Begun, ChildDone, Happened, TimeUp
+from agent_runtime.domain.happened import ApprovalExpired, Begun, Broke, ChildDone, Happened, TimeUp
 from agent_runtime.domain.loop import step
 from agent_runtime.domain.plan import inherited
 from agent_runtime.domain.state import Phase, RunState, new_run
@@ -133,10 +134,11 @@ class InlineRun:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """What the desk does not turn into a failure is a bug of ours, and no reason to hang."""
+        """What the desk does not turn into an answer is no reason to hang."""
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.tell(TimeUp())
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.tell(Broke(failure_of(error)))
 
     async def _stop_all(self) -> None:
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]

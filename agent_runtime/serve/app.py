@@ -87,16 +87,16 @@ class Door:
         return JSONResponse({"run_id": run_id, "events": f"{location}/events"}, 202, headers={"location": location})
 
     async def _handle(self, request: Request) -> Handle:
-        """Of a run of the caller's tenant and user; other people's runs are not there."""
+        """Of a run of the caller's, or one whose agent the caller may approve; other people's runs are not there."""
         run_id = request.path_params["run"]
         entry = await self._services.runs.get(run_id)
         whose = principal(request)
         owner = None if entry is None else entry.ref.principal
-        if entry is None or owner is None or owner.tenant != whose.tenant:
+        agent = None if entry is None else self._agents.get(entry.ref.agent)
+        if owner is None or agent is None or owner.tenant != whose.tenant:
             raise UnknownRun(f"there is no run {run_id!r}")
-        agent = self._agents.get(entry.ref.agent)
-        if agent is None:
-            raise UnknownRun(f"run {run_id!r} is of agent {entry.ref.agent!r}, which is not served here")
+        if owner.user != whose.user and {whose.user, *whose.scopes}.isdisjoint(agent.spec.approvers):
+            raise UnknownRun(f"there is no run {run_id!r}")
         return agent.attach(run_id)
 
     async def status(self, request: Request) -> Response:

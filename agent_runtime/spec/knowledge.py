@@ -7,6 +7,7 @@ from typing import Any
 
 from agent_runtime.ports import Memory, Recollection, Retriever
 from agent_runtime.spec.agent import MemoryUse
+from agent_runtime.spec.hooks import Hook, HookContext, consult
 from agent_runtime.tools.tool import Tool, ToolContext, schema_tool
 
 SEARCH_SCHEMA: Mapping[str, Any] = {
@@ -27,30 +28,38 @@ SAVE_SCHEMA: Mapping[str, Any] = {
 
 
 def knowledge_tools(
-    agent: str, retrievers: Sequence[Retriever], use: MemoryUse | None, memory: Memory | None
+    agent: str,
+    retrievers: Sequence[Retriever],
+    use: MemoryUse | None,
+    memory: Memory | None,
+    hooks: Sequence[Hook],
 ) -> tuple[Tool, ...]:
-    tools = tuple(_retriever(one) for one in retrievers)
+    tools = tuple(_retriever(one, hooks) for one in retrievers)
     if use is not None and use.save_tool and memory is not None:
-        return (*tools, _saver(agent, memory))
+        return (*tools, _saver(agent, memory, hooks))
     return tools
 
 
-def _retriever(one: Retriever) -> Tool:
+def _retriever(one: Retriever, hooks: Sequence[Hook]) -> Tool:
     async def search(given: Mapping[str, Any], context: ToolContext) -> str:
-        del context
-        found = await one.search(str(given["query"]))
+        about = HookContext(context.ref, tool=one.name, untrusted=True)
+        query, _ = await consult(hooks, "before_retrieve", str(given["query"]), about)
+        found = await one.search(query)
         shown = [{"content": d.content, "source": d.source, "score": round(d.score, 3)} for d in found]
-        return json.dumps(shown, ensure_ascii=False)
+        text, _ = await consult(hooks, "after_retrieve", json.dumps(shown, ensure_ascii=False), about)
+        return str(text)
 
     name = "retriever_" + re.sub(r"[^A-Za-z0-9]+", "_", one.name)
     facts: dict[str, Any] = {"risk": "read", "idempotent": True, "origin": "retriever"}
     return schema_tool(name, f"Search {one.name} for documents.", SEARCH_SCHEMA, search, **facts)
 
 
-def _saver(agent: str, memory: Memory) -> Tool:
+def _saver(agent: str, memory: Memory, hooks: Sequence[Hook]) -> Tool:
     async def save(given: Mapping[str, Any], context: ToolContext) -> str:
-        one = Recollection(str(given["text"]), str(given.get("kind", "note")))
-        await memory.store(context.principal, agent, one)
+        about = HookContext(context.ref, tool="save_memory")
+        text, _ = await consult(hooks, "before_memory_store", str(given["text"]), about)
+        known = await memory.store(context.principal, agent, Recollection(text, str(given.get("kind", "note"))))
+        await consult(hooks, "after_memory_store", known, about)
         return "Saved."
 
     text = "Keep something about this user for later conversations."

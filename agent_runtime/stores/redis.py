@@ -73,10 +73,8 @@ class RedisEvents:
         name = f"ma:{{{run_id}}}:events"
         block_ms = max(1, int(min(wait_s, TIMEOUT_S / 2) * 1000))
         found: Any = await self._redis.xread({name: f"1-{offset}"}, count=READ_MAX, block=block_ms)
-        rows = found[name] if isinstance(found, dict) else (found[0][1] if found else [])
-        if rows and isinstance(rows[0], list) and rows[0] and not isinstance(rows[0][0], str):
-            rows = rows[0]
-        return [(int(row[0].split("-")[1]) - 1, event_of(row[1]["e"])) for row in rows]
+        rows = found[0][1] if found else []
+        return [(int(entry.split("-")[1]) - 1, event_of(fields["e"])) for entry, fields in rows]
 
     async def erase(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:

@@ -70,6 +70,9 @@ class SqliteFile:
         with self._lock:
             self._connection.close()
 
+    async def aclose(self) -> None:
+        await asyncio.to_thread(self.close)
+
 
 class SqliteEvents:
     """Implements ports.EventLog. Readers of other processes look every few hundredths of a second."""

@@ -80,6 +80,9 @@ class OtelRecorder:
             known["conversation.id"] = ref.conversation_id
         return self._tracer.start_as_current_span(name, attributes={**known, **attributes})
 
+    def flush(self) -> None:
+        """Nothing waits here; whoever made the providers flushes them."""
+
 
 def line(outcome: Outcome, duration_s: float) -> dict[str, object]:
     """Everything that operators need, nothing that users said."""

@@ -39,7 +39,8 @@ class Activities:
 
     @activity.defn(name="agent.prepare")
     async def prepare(self, job: Job) -> Prepared:
-        return await self._desk(job).prepare(job.ref, given(job.prepare))
+        async with beating():
+            return await self._desk(job).prepare(job.ref, given(job.prepare))
 
     @activity.defn(name="agent.think")
     async def think(self, job: Job) -> Replied | LLMFailed:
@@ -64,11 +65,13 @@ class Activities:
 
     @activity.defn(name="agent.top_up")
     async def top_up(self, job: Job) -> ToppedUp:
-        return await self._desk(job).top_up(job.ref)
+        async with beating():
+            return await self._desk(job).top_up(job.ref)
 
     @activity.defn(name="agent.more")
     async def more(self, job: Job) -> MoreGranted:
-        return await self._desk(job).ask_more(job.ref, given(job.more))
+        async with beating():
+            return await self._desk(job).ask_more(job.ref, given(job.more))
 
     @activity.defn(name="agent.publish")
     async def publish(self, job: Job) -> None:
@@ -77,7 +80,8 @@ class Activities:
 
     @activity.defn(name="agent.conclude")
     async def conclude(self, job: Job) -> None:
-        await self._desk(job).conclude(given(job.conclude), job.started_s)
+        async with beating():
+            await self._desk(job).conclude(given(job.conclude), job.started_s)
 
 
 def given(one: _T | None) -> _T:

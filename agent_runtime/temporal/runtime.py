@@ -44,6 +44,7 @@ from agent_runtime.temporal.shapes import RunInput, Settings, queue_of
 from agent_runtime.temporal.workflow import AgentRun
 
 CONNECT_S = 10.0
+UPDATE_S = 60.0
 POLLERS_WAIT_S = 15.0
 POLLERS_EVERY_S = 0.5
 ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
@@ -111,8 +112,17 @@ class TemporalRuntime:
             await self._wait_for_pollers(spec, queue, min(self._pollers_wait_s, timeout_s))
         admitted = await admission.admit(spec, self.services, request)
         if admitted.fresh:
-            await self._start(spec, made, admitted, request)
+            try:
+                await self._start(spec, made, admitted, request)
+            except RPCError:
+                await self._give_back(admitted.ref)
+                raise
         return admitted.ref.run_id
+
+    async def _give_back(self, ref: RunRef) -> None:
+        """The run did not begin: its conversation is free again."""
+        if ref.conversation_id is not None:
+            await self.services.conversations.release(ref.principal, ref.conversation_id, ref.run_id)
 
     async def _start(self, spec: AgentSpec, made: str, admitted: admission.Admitted, request: RunRequest) -> None:
         now_s = self.services.clock.now_s()
@@ -212,13 +222,15 @@ class TemporalRuntime:
     async def _update(self, run_id: str, update: Any, argument: Any) -> None:
         handle = self._client.get_workflow_handle(run_id)
         try:
-            await handle.execute_update(update, argument, rpc_timeout=timedelta(seconds=CONNECT_S))
+            await handle.execute_update(update, argument, rpc_timeout=timedelta(seconds=UPDATE_S))
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             text = cause.message if isinstance(cause, ApplicationError) else "the run has ended meanwhile"
             raise NotAllowed(text) from error
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-            raise NoWorkersAvailable(f"no worker takes this for run {run_id!r}; it was not decided") from error
+            raise NoWorkersAvailable(
+                f"no worker answers for run {run_id!r}; ask for its status before trying again"
+            ) from error
         except RPCError as error:
             raise await self._gone(run_id, error) from error
 

@@ -24,6 +24,8 @@ from agent_runtime.temporal.workflow import AgentRun
 
 PASSED_THROUGH = ("agent_runtime", "sdk_client", "httpx", "opentelemetry", "cryptography", "redis", "jsonschema")
 GRACE_S = 30.0
+STICKY = timedelta(seconds=5)
+"""How long a killed worker is waited for before another one takes its runs."""
 BEAT_S = 5.0
 BEAT_TTL_S = 16.0
 LOG = logging.getLogger("meterway.agent")
@@ -109,6 +111,7 @@ def _workers(client: Client, known_queues: Mapping[str, AgentSpec], services: Se
             activities=Activities([Desk(spec, services)]).all(),
             workflow_runner=runner(),
             max_cached_workflows=known.cached_workflows,
+            sticky_queue_schedule_to_start_timeout=STICKY,
             max_concurrent_workflow_tasks=known.workflow_tasks,
             max_concurrent_activities=known.activities,
             max_task_queue_activities_per_second=known.activities_per_second,

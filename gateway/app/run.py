@@ -1,6 +1,7 @@
 """Runs a gateway as a process: signals, reloads, and the words at its start and end."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -16,6 +17,8 @@ from gateway.config.prices import day_of
 from gateway.config.report import render
 from gateway.config.settings import Loaded
 from gateway.config.watch import changes
+
+SUPERVISED_S = 0.5
 
 _log = logging.getLogger("meterway")
 
@@ -40,6 +43,7 @@ async def serve(path: Path) -> None:
     loop.add_signal_handler(signal.SIGHUP, gateway.reload)
     stop = asyncio.Event()
     following = asyncio.create_task(_follow(path, gateway, stop))
+    watching = asyncio.create_task(_end_with(os.getppid(), gateway, stop)) if worker is not None else None
     _settle_memory()
     _log.info("%s", _banner(gateway, loaded))
     try:
@@ -47,6 +51,8 @@ async def serve(path: Path) -> None:
     finally:
         stop.set()
         await following
+        if watching is not None:
+            await watching
 
 
 async def serve_with(path: Path, workers: int) -> int:
@@ -66,6 +72,17 @@ async def serve_with(path: Path, workers: int) -> int:
 async def _follow(path: Path, gateway: Gateway, stop: asyncio.Event) -> None:
     async for _ in changes(path, stop):
         gateway.reload()
+
+
+async def _end_with(supervisor: int, gateway: Gateway, stop: asyncio.Event) -> None:
+    """A worker whose supervisor was killed drains and ends: nobody would start or stop it any more."""
+    while os.getppid() == supervisor:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SUPERVISED_S):
+                await stop.wait()
+                return
+    _log.error("the supervisor is gone; this worker ends too")
+    gateway.stop()
 
 
 def _settle_memory() -> None:

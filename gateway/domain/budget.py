@@ -124,9 +124,8 @@ class Shortage:
     store_away: bool = False
 
     @property
-    def may_pass(self) -> bool:
-        """Whether the same request may fit once requests that run have settled."""
-        return self.claim.budget.amount - self.spent >= self.claim.amount
+    def unspent(self) -> int:
+        return self.claim.budget.amount - self.spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,9 +153,9 @@ class _Fitting:
         if given.seed is not None and not able.seed:
             fitted = replace(fitted, seed=self.lose("seed", True, None, hint=True))
         if not able.penalties:
-            lost_presence = self.lose("presence_penalty", given.presence_penalty, None)
-            lost_frequency = self.lose("frequency_penalty", given.frequency_penalty, None)
-            fitted = replace(fitted, presence_penalty=lost_presence, frequency_penalty=lost_frequency)
+            self.lose("presence_penalty", given.presence_penalty, None)
+            self.lose("frequency_penalty", given.frequency_penalty, None)
+            fitted = replace(fitted, presence_penalty=None, frequency_penalty=None)
         return fitted
 
     def stop(self, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -46,13 +46,17 @@ class RoutePlan:
 
 @value
 class Conditions:
-    """What the planner is told about the world; `calm` says that nothing at all is blocked. Latency in seconds."""
+    """What the planner is told about the world; `calm` says that nothing at all is blocked. Latency in seconds.
+
+    Prices are those of `wall_s`.
+    """
 
     blocked: Callable[[Deployment], Block | None]
     latency_s: Callable[[Deployment], float]
     dice: Callable[[], float]
     session: Session | None = None
     calm: bool = False
+    wall_s: float = 0.0
 
 
 def plan(route: Route, needs: Needs, now: Conditions) -> RoutePlan:
@@ -178,12 +182,12 @@ def _by_strategy(group: Sequence[Deployment], strategy: Strategy, needs: Needs, 
     if strategy is Strategy.LEAST_LATENCY:
         drawn.sort(key=now.latency_s)
     elif strategy is Strategy.CHEAPEST:
-        drawn.sort(key=lambda deployment: _price(deployment, needs))
+        drawn.sort(key=lambda deployment: _price(deployment, needs, now.wall_s))
     return drawn
 
 
-def _price(deployment: Deployment, needs: Needs) -> float:
-    price = deployment.price
+def _price(deployment: Deployment, needs: Needs, wall_s: float) -> float:
+    price = deployment.price_at(wall_s)
     if price is None:
         return math.inf
     return price.input * max(needs.input_tokens, 1) + price.output * (needs.output_tokens or needs.input_tokens or 1)

@@ -173,11 +173,13 @@ async def _reserve(
     answer = await desk.accounts.hold(dimensions.tenant, claims)
     clamps = 0
     while isinstance(answer, Shortage):
-        smaller = None
-        if answer.claim.budget.when_short is WhenShort.CLAMP and not answer.store_away and clamps < CLAMPS_MAX:
-            smaller = clamped(worst, answer.claim, answer.left, prices_of(request, targets, wall_s))
+        smaller = later = None
+        if answer.claim.budget.when_short is WhenShort.CLAMP and not answer.store_away:
+            prices = prices_of(request, targets, wall_s)
+            later = clamped(worst, answer.claim, answer.unspent, prices)
+            smaller = clamped(worst, answer.claim, answer.left, prices) if clamps < CLAMPS_MAX else None
         if smaller is None:
-            raise _short(answer)
+            raise _short(answer, again=later is not None or answer.unspent >= answer.claim.amount)
         worst, clamps = smaller, clamps + 1
         answer = await desk.accounts.hold(dimensions.tenant, claims_of(budgets, dimensions, worst))
     return Ticket(place, answer, worst)
@@ -211,7 +213,8 @@ def _limited(refusal: Refusal) -> RateLimited:
     )
 
 
-def _short(shortage: Shortage) -> BudgetExceeded | StoreAway:
+def _short(shortage: Shortage, *, again: bool) -> BudgetExceeded | StoreAway:
+    """`again` says that it may fit once requests that run have settled."""
     budget, claim = shortage.claim.budget, shortage.claim
     if shortage.store_away:
         return StoreAway("the budget cannot be checked at the moment; retry shortly", retry_after_s=HELD_RETRY_S)
@@ -226,6 +229,4 @@ def _short(shortage: Shortage) -> BudgetExceeded | StoreAway:
         f"the budget of {amount} per {budget.period.value} ({scope}) has {left} left and this request may cost {need}"
         + (f"; it begins anew at {resets_at}" if resets_at else "")
     )
-    return BudgetExceeded(
-        message, scope=scope, resets_at=resets_at, retry_after_s=HELD_RETRY_S if shortage.may_pass else None
-    )
+    return BudgetExceeded(message, scope=scope, resets_at=resets_at, retry_after_s=HELD_RETRY_S if again else None)

@@ -103,7 +103,8 @@ class AttemptLoop:
 
     def _plan(self, route: Route) -> RoutePlan:
         health = self._desk.health
-        conditions = Conditions(health.blocked, health.latency_s, self._desk.clock.dice, self._session, health.calm)
+        dice, wall_s = self._desk.clock.dice, self._caller.started_at_s
+        conditions = Conditions(health.blocked, health.latency_s, dice, self._session, health.calm, wall_s)
         planned = plan(route, self._request.needs, conditions)
         if planned.panic:
             self._trace.panic = True

@@ -22,7 +22,9 @@ ANSWERS_MAX = 100_000
 GATHER_S = 0.02
 LOOK_S = 0.025
 RENEW_S = 4.0
-TRIES = 6
+CLAIM_TRIES = 12
+TRIES = 200
+"""Each `LOOK_S` apart: a caller waits for its answer, so others get to know it as long as that takes."""
 
 
 class SharedAnswer:
@@ -131,7 +133,7 @@ class Replays:
             return found
         answer = found.answer
         try:
-            stored = await self._surely(partial(self._answers.claim, key, fingerprint, request_id))
+            stored = await self._surely(partial(self._answers.claim, key, fingerprint, request_id), CLAIM_TRIES)
             if stored is None:
                 self.ended(key, keep=False)
                 return Mismatch()
@@ -182,9 +184,9 @@ class Replays:
             await self._clock.sleep_s(GATHER_S)
         return [*answer.since(at)]
 
-    async def _surely(self, call: Callable[[], Coroutine[object, object, _T]]) -> _T:
+    async def _surely(self, call: Callable[[], Coroutine[object, object, _T]], tries: int = TRIES) -> _T:
         """A store that is busy for a moment is asked again. Raises BankAway."""
-        for _ in range(TRIES - 1):
+        for _ in range(tries - 1):
             try:
                 return await call()
             except BankAway:

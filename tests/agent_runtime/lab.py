@@ -19,9 +19,9 @@ CHILDREN = 50
 class Lab:
     """`url` stays the same when the gateway is killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redis_url: str | None = None) -> None:
         self.folder = folder
-        self.environ = {f"METERWAY_{name}": secrets.token_hex(16) for name in ("ADMIN_KEY", "DEMO_KEY")}
+        self.environ = {f"METERWAY_{name}": secrets.token_hex(16) for name in ("ADMIN_KEY", "DEMO_KEY", "SLOW_KEY")}
         self.key = self.environ["METERWAY_DEMO_KEY"]
         self.admin_key = self.environ["METERWAY_ADMIN_KEY"]
         script = folder / "script.yaml"
@@ -31,7 +31,8 @@ class Lab:
         self.sim_url = self._sim.wait_for(_SIMULATING)[1]
         config = (HERE / "lab.yaml").read_text().replace("SIMULATOR", f"{self.sim_url}/v1")
         self._config = folder / "gateway.yaml"
-        self._config.write_text(config.replace("PORT", str(free_port())))
+        shared = "" if redis_url is None else f'\nredis: "{redis_url}"\n'
+        self._config.write_text(config.replace("PORT", str(free_port())) + shared)
         self._starts = 0
         self.start_gateway()
 
@@ -71,8 +72,9 @@ class Lab:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Lab]:
-    lab = Lab(folder)
+def running(folder: Path, redis_url: str | None = None) -> Iterator[Lab]:
+    """With Redis, what the gateway has answered outlives it."""
+    lab = Lab(folder, redis_url)
     try:
         yield lab
     finally:

@@ -113,6 +113,20 @@ def test_row_29_the_fingerprint_sees_everything_that_matters(name: str) -> None:
     )
 
 
+def test_row_29_the_fingerprint_sees_the_schema_of_a_tool() -> None:
+    @tool
+    async def look(city: str) -> str:
+        """Look."""
+        return city
+
+    @tool(name="look")
+    async def other(city: str, days: int = 1) -> str:
+        """Look."""
+        return city * days
+
+    assert Agent("main", tools=[look]).fingerprint != Agent("main", tools=[other]).fingerprint
+
+
 def test_row_29_a_sub_agents_change_is_its_parents_too() -> None:
     one = Agent("main", sub_agents=[Agent("kid", None, "a")])
     other = Agent("main", sub_agents=[Agent("kid", None, "b")])

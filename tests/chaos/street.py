@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import re
 import socket
 import time
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -29,10 +30,9 @@ SETTLED_S = 20.0
 
 
 def free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
+    """The first of so many free ports in a row, below those that the system gives to callers."""
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            first = int(taken.getsockname()[1])
+        first = random.randrange(15_000, 32_000)
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for port in range(first, first + count):
                 stack.enter_context(socket.create_server(("127.0.0.1", port)))
@@ -53,11 +53,20 @@ class Street:
     port: int = field(default_factory=lambda: free_ports(1))
     admin: int = 0
     runs: int = 0
+    processes: list[Process] = field(default_factory=list)
     answers: list[Seen] = field(default_factory=list)
     lasted_s: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.admin = self.admin or free_ports(self.workers)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Whatever still runs was left by a test that failed."""
+        for process in self.processes:
+            await asyncio.to_thread(process.kill)
 
     def config(self) -> Path:
         path = self.folder / "gateway.yaml"
@@ -73,7 +82,7 @@ class Street:
             "tenants": [{"id": "t", "keys": ["env:CALLER"], "budgets": [budget], **self.tenant}],
             "prices": {"overrides": [{"provider": "a", "model": "gpt", **paid}]},
             "telemetry": {"access_log": "off"},
-            "server": {"grace_s": 5.0},
+            "server": {"grace_s": 5.0, "connections_per_address": 4_096},
         }
         if self.store is not None:
             document["redis"] = "env:REDIS"
@@ -88,6 +97,7 @@ class Street:
         environ = {"CALLER": KEY, "REDIS": self.store.url if self.store else "", "ADMIN": ADMIN_KEY}
         command = [str(METERWAY), "serve", "--config", str(self.config()), *several]
         process = Process(folder, *command, environ=environ, cwd=self.folder)
+        self.processes.append(process)
         await asyncio.to_thread(process.wait_for, SERVING)
         return process
 

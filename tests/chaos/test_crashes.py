@@ -21,8 +21,7 @@ CALLERS = 4
 async def test_p2_i3_i4_a_crash_at_any_named_point_loses_and_doubles_nothing(
     tmp_path: Path, point: str, count: int
 ) -> None:
-    async with Simulator(parse_script(SCRIPT)) as sim:
-        street = Street(tmp_path, sim, 1_000.0)
+    async with Simulator(parse_script(SCRIPT)) as sim, Street(tmp_path, sim, 1_000.0) as street:
         folder = tmp_path / "crash"
         folder.mkdir()
         command = [sys.executable, "-m", "tests.chaos.crashing", str(street.config()), point, str(count)]

@@ -32,7 +32,7 @@ class Tape:
         self._how = how
 
     async def play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             top = await reader.readuntil(b"\r\n\r\n")
             found = re.search(rb"content-length: (\d+)", top)
             await reader.readexactly(int(found[1]) if found else 0)

@@ -76,8 +76,7 @@ async def test_p2_a_killed_gateway_loses_no_charge_doubles_none_and_holds_nothin
     tmp_path: Path, budget_usd: float, seconds: float
 ) -> None:
     dice = random.Random(2)
-    async with Simulator(parse_script(SCRIPT)) as sim:
-        street = Street(tmp_path, sim, budget_usd)
+    async with Simulator(parse_script(SCRIPT)) as sim, Street(tmp_path, sim, budget_usd) as street:
         kills = await storm(street, seconds, dice)
         print(f"[{kills} kills] ", end="")
         assert kills >= 3
@@ -91,8 +90,7 @@ async def test_f11_killed_workers_that_share_a_budget_lose_no_charge_and_overspe
 ) -> None:
     dice = random.Random(11)
     with served("single") as server:
-        async with Simulator(parse_script(SCRIPT)) as sim:
-            street = Street(tmp_path, sim, budget_usd, WORKERS, server)
+        async with Simulator(parse_script(SCRIPT)) as sim, Street(tmp_path, sim, budget_usd, WORKERS, server) as street:
             kills = await storm_of_workers(street, seconds, dice)
             print(f"[{kills} kills] ", end="")
             assert kills >= 3

@@ -42,8 +42,7 @@ async def settled(store: Server, spent: int) -> None:
 
 async def test_a_budget_made_in_its_window_counts_what_was_spent_before(tmp_path: Path) -> None:
     with served("single") as store:
-        async with Simulator(parse_script(SCRIPT)) as sim:
-            street = Street(tmp_path, sim, 1_000.0, 2, store)
+        async with Simulator(parse_script(SCRIPT)) as sim, Street(tmp_path, sim, 1_000.0, 2, store) as street:
             process = await street.serve_all()
             for number in range(20):
                 await street.ask(number, stream=bool(number % 2))

@@ -26,8 +26,7 @@ Harm = Callable[[Any], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def street_of(folder: Path, store: Any, budget_usd: float) -> AsyncIterator[Street]:
-    async with Simulator(parse_script(SCRIPT)) as sim:
-        street = Street(folder, sim, budget_usd, WORKERS, store)
+    async with Simulator(parse_script(SCRIPT)) as sim, Street(folder, sim, budget_usd, WORKERS, store) as street:
         process = await street.serve_all()
         try:
             yield street

@@ -27,8 +27,10 @@ def store() -> Iterator[Server]:
 
 @contextlib.asynccontextmanager
 async def street_of(folder: Path, workers: int, store: Server | None, answer: dict[str, Any]) -> AsyncIterator[Street]:
-    async with Simulator(parse_script({"otherwise": {"answer": answer}})) as sim:
-        street = Street(folder, sim, 1.0, workers, store, usd_per_million=(50, 100))
+    async with (
+        Simulator(parse_script({"otherwise": {"answer": answer}})) as sim,
+        Street(folder, sim, 1.0, workers, store, usd_per_million=(50, 100)) as street,
+    ):
         process = await street.serve_all()
         try:
             yield street
@@ -50,8 +52,7 @@ async def spend(street: Street, first: int, **asked: Any) -> None:
 
 
 async def test_r12_several_workers_without_a_store_to_share_are_refused(tmp_path: Path) -> None:
-    async with Simulator() as sim:
-        street = Street(tmp_path, sim, 1.0)
+    async with Simulator() as sim, Street(tmp_path, sim, 1.0) as street:
         command = [str(METERWAY), "serve", "--config", str(street.config()), "--workers", "2"]
         process = Process(tmp_path, *command, environ={"CALLER": KEY, "REDIS": "", "ADMIN": ADMIN_KEY}, cwd=tmp_path)
         assert await asyncio.to_thread(process.ended) == 1

@@ -24,8 +24,7 @@ def store() -> Iterator[Server]:
 
 @pytest.fixture
 async def street(tmp_path: Path, store: Server) -> AsyncIterator[Street]:
-    async with Simulator(parse_script(SCRIPT)) as sim:
-        street = Street(tmp_path, sim, 1_000.0, 2, store)
+    async with Simulator(parse_script(SCRIPT)) as sim, Street(tmp_path, sim, 1_000.0, 2, store) as street:
         process = await street.serve_all()
         yield street
         assert await asyncio.to_thread(process.stop) == 0, process.said[-4_000:]
@@ -62,12 +61,11 @@ async def test_c16_an_answer_outlives_the_processes_that_gave_it(street: Street,
     first = await turn(street, 1)
     folder = tmp_path / "twin"
     folder.mkdir()
-    other = Street(tmp_path, street.sim, 1_000.0, 1, store)
-    other.runs = 100
-    process = await other.serve()
-    again = await turn(other, 1)
-    assert (again.body, again.headers["x-gateway-replayed"]) == (first.body, "true")
-    assert await asyncio.to_thread(process.stop) == 0
+    async with Street(tmp_path, street.sim, 1_000.0, 1, store, runs=100) as other:
+        process = await other.serve()
+        again = await turn(other, 1)
+        assert (again.body, again.headers["x-gateway-replayed"]) == (first.body, "true")
+        assert await asyncio.to_thread(process.stop) == 0
 
 
 async def test_c16_what_the_store_keeps_of_an_answer_tells_nothing(street: Street, store: Server) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,14 @@ def test_least_latency_and_cheapest_lead() -> None:
     dear, cheap = deployment("dear", price=Price(5, 9)), deployment("cheap", price=Price(1, 2))
     order = plan(route(A, dear, cheap, strategy=Strategy.CHEAPEST), Needs(input_tokens=5), conditions()).order
     assert ids(order) == ["cheap", "dear", "a"]
+
+
+def test_the_cheapest_is_the_one_of_today() -> None:
+    falling = replace(deployment("falling", price=Price(5, 9)), later_prices=((100.0, Price(1, 1)),))
+    steady = deployment("steady", price=Price(2, 2))
+    both = route(falling, steady, strategy=Strategy.CHEAPEST)
+    before, after = (plan(both, Needs(input_tokens=5), replace(conditions(), wall_s=at)).order for at in (99.0, 101.0))
+    assert (ids(before), ids(after)) == (["steady", "falling"], ["falling", "steady"])
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,12 @@ class Process:
         """The exit code."""
         return self._started.wait(timeout_s)
 
+    def kill(self) -> None:
+        """If it still runs."""
+        if self._started.poll() is None:
+            self._started.kill()
+            self._started.wait()
+
     def stop(self) -> int:
         if self._started.poll() is None:
             self.signal(signal.SIGTERM)

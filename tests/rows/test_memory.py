@@ -38,8 +38,7 @@ async def test_p3_a_gateway_above_its_mark_sheds_and_serves_again_below_it() -> 
 
 async def test_p3_a_worker_that_is_killed_is_there_again_within_a_second(tmp_path: Path) -> None:
     with served("single") as store:
-        async with Simulator() as sim:
-            street = Street(tmp_path, sim, 1.0, 2, store)
+        async with Simulator() as sim, Street(tmp_path, sim, 1.0, 2, store) as street:
             process = await street.serve_all()
             try:
                 workers = psutil.Process(process.pid).children()
@@ -51,3 +50,13 @@ async def test_p3_a_worker_that_is_killed_is_there_again_within_a_second(tmp_pat
                 await street.ready()
             finally:
                 assert await asyncio.to_thread(process.stop) == 0
+
+
+async def test_p2_workers_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    with served("single") as store:
+        async with Simulator() as sim, Street(tmp_path, sim, 1.0, 2, store) as street:
+            process = await street.serve_all()
+            workers = psutil.Process(process.pid).children()
+            process.kill()
+            _, alive = await asyncio.to_thread(psutil.wait_procs, workers, 10)
+            assert (len(workers), alive) == (2, [])

@@ -51,7 +51,7 @@ async def test_reg1_a_claim_beyond_what_is_left_is_refused_and_changes_nothing()
     await house.held(Claim(DAY, "acme", 600))
     short = await house.hold(Claim(MONTH, "acme", 600), Claim(DAY, "acme", 401))
     assert isinstance(short, Shortage)
-    assert (short.claim.budget, short.left, short.spent, short.may_pass) == (DAY, 400, 0, True)
+    assert (short.claim.budget, short.left, short.spent, short.unspent) == (DAY, 400, 0, DAY.amount)
     assert house.accounts.left(MONTH, "acme") == 5_000
 
 

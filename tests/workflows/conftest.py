@@ -17,6 +17,7 @@ from agent_runtime.temporal.shapes import Settings
 from agent_runtime.temporal.workers import Crew
 from tests.agent_runtime.lab import Lab, running
 from tests.e2e.processes import lab as lab_of_clients
+from tests.redis import Server
 
 QUICK = Settings(queue="test", heartbeat_s=3.0)
 
@@ -30,8 +31,12 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with running(tmp_path_factory.mktemp("workflow-lab")) as own:
-        yield own
+    server = Server(tmp_path_factory.mktemp("gateway-redis"))
+    try:
+        with running(tmp_path_factory.mktemp("workflow-lab"), server.url) as own:
+            yield own
+    finally:
+        server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -25,14 +25,14 @@ AT_ONCE = 12
 NAMES = ["look", "look", "write", "breaks", "alone", "nobody", "subagent_kid"]
 
 
-def no_odd_numbers(use: Use) -> Any:
+def not_every_number(use: Use) -> Any:
     if use.arguments.get("number", 0) % 7 == 3:
         return Denied("not this number")
     return Allowed()
 
 
 def tools() -> list[Tool]:
-    @tool(risk="read", idempotent=True, authorizers=(no_odd_numbers,))
+    @tool(risk="read", idempotent=True, authorizers=(not_every_number,))
     async def look(number: int) -> dict[str, int]:
         """Look."""
         return {"seen": number}

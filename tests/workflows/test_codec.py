@@ -2,17 +2,25 @@
 
 import base64
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
+from agent_runtime.api import Agent
+from agent_runtime.connectors.scripted import Line, ScriptedLLM
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.stores.redis import connect
 from agent_runtime.temporal.codec import Codec, FileBlobs, RedisBlobs
+from agent_runtime.temporal.runtime import connect as connect_temporal
+from agent_runtime.tools.access import AutoApprove
+from tests.agent_runtime.cast import ANN, Props, calls
 from tests.agent_runtime.conftest import redis_url
+from tests.workflows.conftest import QUICK, Stage
 
 __all__ = ["redis_url"]
 
@@ -51,6 +59,27 @@ async def test_redis_can_hold_them_too(redis_url: str) -> None:
     with pytest.raises(ConfigError, match="not in Redis any more"):
         await codec.decode(kept)
     await redis.aclose()
+
+
+async def test_row_43_a_run_leaves_nothing_readable_in_temporal_and_nothing_large(
+    temporal: str, tmp_path: Path
+) -> None:
+    codec = Codec(key=KEY, blobs=FileBlobs(tmp_path / "blobs"), large_bytes=2_000)
+    client = await connect_temporal(temporal, codec=codec)
+    stage = Stage(client, tmp_path, replace(QUICK, queue=f"sealed-{tmp_path.name}"))
+    llm = ScriptedLLM({"main": [calls("look", city="x" * 10_000), Line("secret answer")]})
+    facts: dict[str, Any] = {"tools": Props().tools(), "policy": AutoApprove(), "principal": ANN}
+    one = Agent("main", None, "Go.", services=stage.services(llm), **facts)
+    async with stage.playing(one):
+        result = await one.run("secret question")
+    assert result.text == "secret answer"
+    plain = await connect_temporal(temporal)
+    history = (await plain.get_workflow_handle(result.run_id).fetch_history()).to_json()
+    assert len(list((tmp_path / "blobs").iterdir())) > 0
+    assert len(history) < 60_000
+    for secret in ("secret question", "secret answer", "xxxx"):
+        assert secret not in history
+        assert base64.b64encode(secret.encode()).decode()[:12] not in history
 
 
 @given(st.binary(max_size=3_000), st.booleans())

@@ -31,7 +31,9 @@ from agent_runtime.temporal.runtime import TemporalRuntime
 from agent_runtime.temporal.shapes import queue_of
 from agent_runtime.temporal.workers import queues
 from agent_runtime.tools.access import AutoApprove, RequireAll
+from sdk_client import LLMClient
 from tests.agent_runtime.cast import ANN, BOSS, Props, calls
+from tests.agent_runtime.lab import Lab
 from tests.workflows.conftest import Stage
 
 
@@ -329,3 +331,13 @@ async def test_row_13_a_run_that_was_terminated_is_an_error_of_ours(stage: Stage
         await client.get_workflow_handle(handle.run_id).terminate()
         with pytest.raises(AgentError, match="lost in Temporal"):
             await handle
+
+
+async def test_row_33_retries_do_not_multiply_through_temporal_client_and_gateway(stage: Stage, lab: Lab) -> None:
+    lab.reset()
+    async with LLMClient(lab.url, lab.key) as llm:
+        one = Agent("main", services=stage.services(llm), model="broken", principal=Principal("demo", "ann"))
+        async with stage.playing(one):
+            outcome = await one.try_run("go", timeout_s=30)
+    assert outcome.outcome.finish_reason == "failed"
+    assert 1 <= len(lab.bill()) <= 3

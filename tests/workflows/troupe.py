@@ -32,3 +32,19 @@ agent = Agent(
     limits=Limits(iterations_max=TURNS - 1, output_tokens=100),
     hooks=[Hook("go_on", {"before_llm": go_on})],
 )
+
+
+@tool(risk="dangerous")
+async def erase(path: str) -> str:
+    """Erase a file."""
+    return f"erased {path}"
+
+
+asker = Agent(
+    "asker",
+    model="eraser",
+    instructions="Erase.",
+    tools=[erase],
+    approvers=["lead"],
+    limits=Limits(output_tokens=100, timeout_s=120),
+)

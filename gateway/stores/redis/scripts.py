@@ -4,7 +4,7 @@ Keys of a tenant, all in one slot:
 
     gw:{T}:epoch      id of the last rebuild; `grace` is the end of the time in which only figures are taken in
     gw:{T}:c:COUNTER  v epoch, p posted, l leased, b whether p has what was before; of each boot: s: spent, c: credit,
-                      e: expired credit; m: marks told
+                      e: expired credit, f: whether s: is the ledger's word; m: marks told
     gw:{T}:w:BOOT     v epoch, n its last call, era its reports, x swept, closed; k:COUNTER where it has credit
     gw:{T}:k:BOOT:TICKET  the answer to a lease, for a while
     gw:{T}:x          expired credit that nobody has put on record yet
@@ -133,7 +133,7 @@ return answered(grants)
 )
 
 REPORT = Script(
-    "gw.report.1",
+    "gw.report.2",
     _SHARED
     + _ENTER
     + """
@@ -150,10 +150,13 @@ for i = 3, #KEYS do
     c.p, c.s = c.p + spent - c.s, spent
   elseif again then
     credit = math.max(0, credit - (c.s - spent))  -- the ledger knows already of some of it
+  elseif redis.call('HGET', c.key, 'f:' .. boot) then
+    c.s = spent  -- the ledger also has what was spent before the process knew of the counter
   else
     odd[#odd + 1] = {i - 3, 'fell', c.s}
     c.p, c.s = c.p + spent, spent
   end
+  if not again then redis.call('HDEL', c.key, 'f:' .. boot) end
   if credit > c.c and not again then odd[#odd + 1] = {i - 3, 'credit', c.c} end
   c.l, c.c = c.l + credit - c.c, credit
   keep(c, W, ARGV[a + 3])
@@ -262,7 +265,7 @@ return 1
 )
 
 FILL = Script(
-    "gw.rebuild.fill.2",
+    "gw.rebuild.fill.3",
     """
 -- KEYS: lock, counters; ARGV: token, lock_ms, new epoch, then of each counter: posted, ends, boots, (boot, spent) ...
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -276,7 +279,7 @@ for i = 2, #KEYS do
   local boots = tonumber(ARGV[a + 2])
   a = a + 3
   for _ = 1, boots do
-    redis.call('HSET', KEYS[i], 's:' .. ARGV[a], ARGV[a + 1])
+    redis.call('HSET', KEYS[i], 's:' .. ARGV[a], ARGV[a + 1], 'f:' .. ARGV[a], 1)
     a = a + 2
   end
 end

@@ -28,6 +28,7 @@ from agent_runtime.domain.happened import (
 )
 from agent_runtime.domain.limits import Limits, Mode, problems
 from agent_runtime.domain.loop import ACCEPTS, Misstep, named, step
+from agent_runtime.domain.plan import inherited
 from agent_runtime.domain.state import Phase, RunState, new_run
 from agent_runtime.domain.todo import AskApproval, CallLLM, CheckCall, RunChild, RunTool
 from agent_runtime.domain.values import Call, Failure, Message, Principal, Usage
@@ -311,6 +312,21 @@ def test_row_41_a_parent_counts_what_its_children_used() -> None:
     assert outcome.usage.llm_calls == 2
     assert outcome.total.llm_calls == 6
     assert outcome.by_agent["helper"] == CHILD_USAGE + CHILD_USAGE
+
+
+def test_row_41_a_child_may_use_what_its_parent_has_left_and_works_in_its_way() -> None:
+    puppet = Puppet([["subagent_helper"]], plan(Limits(tokens_max=10_000, nano_usd_max=5_000)))
+    puppet.run()
+    todo = next(one for one in puppet.done if isinstance(one, RunChild))
+    assert (todo.tokens_left, todo.nano_usd_left) == (9_985, 4_900)
+    parent = replace(plan(Limits(depth_max=3, timeout_s=60)), sequential=True, mode=Mode.AUTONOMOUS)
+    child = inherited(plan(Limits(tokens_max=500)), parent, todo.tokens_left, todo.nano_usd_left)
+    assert (child.limits.tokens_max, child.limits.nano_usd_max) == (500, 4_900)
+    assert (child.limits.depth_max, child.limits.timeout_s) == (3, 60)
+    assert (child.sequential, child.mode) == (True, Mode.AUTONOMOUS)
+    free = inherited(plan(), plan(), None, None)
+    assert (free.limits.tokens_max, free.limits.nano_usd_max) == (None, None)
+    assert inherited(plan(Limits(tokens_max=500)), parent, 40, None).limits.tokens_max == 40
 
 
 def test_a_message_that_comes_meanwhile_is_answered_too() -> None:

@@ -167,7 +167,8 @@ def test_f4_ten_thousand_callers_in_four_processes_send_one_probe_at_a_time() ->
     results.close()
     results.join_thread()
     assert max(most for _, most in told) == 1
-    assert sum(probes for probes, _ in told) == 4
+    # Who has not heard of the good end yet may probe once more, alone.
+    assert 4 <= sum(probes for probes, _ in told) < 4 + PROCESSES
 
 
 async def test_f6_a_pin_follows_its_session_to_another_process_and_no_request_waits() -> None:

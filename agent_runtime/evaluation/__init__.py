@@ -1,0 +1,1 @@
+"""How agents behave and what they cost, measured with a scripted model."""

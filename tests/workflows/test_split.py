@@ -1,0 +1,82 @@
+"""Clients and workers as processes of their own: what one begins another one goes on with."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+
+from agent_runtime.api import Agent, sqlite_services
+from agent_runtime.connectors.scripted import Line, ScriptedLLM
+from agent_runtime.domain.values import Principal
+from agent_runtime.temporal.runtime import TemporalRuntime
+from agent_runtime.temporal.shapes import Settings, queue_of
+from agent_runtime.temporal.workers import Crew, Tuning
+from agent_runtime.tools.access import AutoApprove
+from tests.agent_runtime.cast import ANN, Props, calls
+from tests.agent_runtime.lab import Lab
+from tests.e2e.processes import Process
+from tests.workflows import troupe
+from tests.workflows.conftest import Stage
+from tests.workflows.test_commands import COMMAND, environ_of
+
+WHO = Principal("demo", "ann")
+LEAD = Principal("demo", "bo", ("lead",))
+BOTH = "tests.workflows.troupe:agent,tests.workflows.troupe:asker"
+
+
+def worker(folder: Path, name: str, environ: dict[str, str]) -> Process:
+    (folder / name).mkdir()
+    return Process(folder / name, COMMAND, "worker", "--agents", BOTH, "--grace-s", "2", environ=environ)
+
+
+async def test_row_26_27_30_54_a_run_outlives_its_worker_and_its_client_and_its_events_are_whole(
+    lab: Lab, temporal: str, client: Client, tmp_path: Path
+) -> None:
+    queue = f"split-{tmp_path.name}"
+    environ = environ_of(lab, tmp_path, METERWAY_TEMPORAL=temporal, METERWAY_AGENT_QUEUE=queue)
+    settings = Settings(queue=queue, heartbeat_s=2.0)
+
+    def new_client() -> Agent:
+        """As another process would have it: nothing is shared but the stores and Temporal."""
+        services = sqlite_services(ScriptedLLM({}), tmp_path / "agents.db")
+        return troupe.asker.on(TemporalRuntime(client, services, settings, pollers_wait_s=30.0))
+
+    one = worker(tmp_path, "first", environ)
+    try:
+        async with new_client().stream("go", principal=WHO, conversation_id="c") as events:
+            seen: list[Any] = []
+            async for event in events:
+                seen.append(event)
+                if event["type"] == "CUSTOM":
+                    break
+            run_id, approval = events.handle.run_id, str(seen[-1]["value"]["approvalId"])
+        one.signal(signal.SIGKILL)
+        one.ended()
+        one = worker(tmp_path, "second", environ)
+        handle = new_client().attach(run_id)
+        await handle.approve(approval, LEAD)
+        result = await handle
+        rest = [event async for _, event in handle.events(len(seen))]
+        whole = [event async for _, event in handle.events()]
+        looper = troupe.agent.on(troupe.asker.runtime)
+        assert (await looper.run("go", principal=WHO)).usage.llm_calls == troupe.TURNS
+    finally:
+        one.stop()
+    assert result.messages[2].text == "erased x"
+    assert result.text.startswith("it is gone")
+    assert seen + rest == whole
+    assert sum(event["type"] == "TEXT_MESSAGE_CONTENT" for event in whole) > 1
+
+
+async def test_row_55_a_worker_takes_no_more_than_it_is_told(stage: Stage, client: Client) -> None:
+    props = Props()
+    llm = ScriptedLLM({"main": [calls("slow", "slow", "slow", "slow"), Line("ok")]})
+    services = stage.services(llm)
+    facts: dict[str, Any] = {"tools": props.tools(), "policy": AutoApprove(), "principal": ANN}
+    one = Agent("main", services=services, **facts)
+    one.on(TemporalRuntime(client, services, stage.settings))
+    async with Crew(client, [one.spec], services, stage.settings.queue, Tuning(activities=1)) as crew:
+        assert list(crew.queues) == [queue_of(stage.settings.queue, "main", one.fingerprint)]
+        assert (await one.run("go")).text == "ok"
+    assert props.running_max == 1
