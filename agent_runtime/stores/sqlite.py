@@ -8,6 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from tenacity import Retrying
+from tenacity.retry import retry_if_exception_message
+from tenacity.stop import stop_after_delay
+from tenacity.wait import wait_random
+
 from agent_runtime.domain.todo import Outcome, Shown
 from agent_runtime.domain.values import Principal
 from agent_runtime.ports import Clock, Entry, RunEntry, Turn
@@ -40,7 +45,7 @@ class SqliteFile:
     def __init__(self, path: Path | str) -> None:
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(self._connection)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.executescript(SCHEMA)
 
@@ -72,6 +77,14 @@ class SqliteFile:
 
     async def aclose(self) -> None:
         await asyncio.to_thread(self.close)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """SQLite refuses this at once where another process does the same, whatever the timeout says."""
+    locked = retry_if_exception_message(match=".*locked")
+    for turn in Retrying(stop=stop_after_delay(BUSY_S), wait=wait_random(0, 0.05), retry=locked, reraise=True):
+        with turn:
+            connection.execute("PRAGMA journal_mode = WAL")
 
 
 class SqliteEvents:

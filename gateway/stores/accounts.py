@@ -14,6 +14,9 @@ CHUNK_NANO_USD_MAX = 1_000_000_000
 NARROW_PERCENT = 5
 """Below this part of a budget, credit is leased request by request."""
 
+IDLE_S = 5.0
+"""What nobody has asked for that long is lent to other processes."""
+
 LEASES_MAX = 4
 SWEEP_S = 30.0
 RUN_KEPT_S = 7 * 86_400.0
@@ -66,6 +69,9 @@ class Account:
         """Whether a budget that was changed still counts the same thing in the same window."""
         mine = self.budget
         return (mine.period, mine.zone, mine.unit) == (budget.period, budget.zone, budget.unit)
+
+    def idle(self, now_s: float) -> bool:
+        return abs(now_s - self.used_s) >= IDLE_S
 
     def standing(self) -> Standing:
         return Standing(self.name, self.spent, max(0, self.credit) + self.held, self.budget.amount, self.ends_s)
@@ -122,6 +128,7 @@ class CreditAccounts:
         self._accounts: dict[tuple[str, str], Account] = {}
         self._past: set[Account] = set()
         self._dirty: set[Account] = set()
+        self._keeping: set[Account] = set()
         self._swept_s = 0.0
         self._locks: dict[str, asyncio.Lock] = {}
         self._away = False
@@ -158,8 +165,12 @@ class CreditAccounts:
         self._dirty.add(account)
 
     def charged(self, account: Account) -> None:
-        """Tells of thresholds that the account has crossed, each once."""
+        """Something was spent on it."""
         self._dirty.add(account)
+        self._tell(account)
+
+    def _tell(self, account: Account) -> None:
+        """Of the thresholds that the account has crossed, each once."""
         budget = account.budget
         marks = budget.thresholds
         while account.marks < len(marks) and account.total * 100 >= marks[account.marks] * budget.amount:
@@ -169,7 +180,9 @@ class CreditAccounts:
 
     async def tend(self) -> None:
         """Reports what was spent, gives idle credit back and forgets what has ended. Raises BankAway."""
-        self._sweep(self._clock.wall_s())
+        now_s = self._clock.wall_s()
+        self._sweep(now_s)
+        self._dirty.update(account for account in self._keeping if account.idle(now_s))
         by_tenant: dict[str, list[Account]] = {}
         for account in self._dirty:
             by_tenant.setdefault(account.budget.tenant, []).append(account)
@@ -269,6 +282,7 @@ class CreditAccounts:
             for account, claim in short:
                 if account.name == answer.counter:
                     account.others = answer.spent - account.reported
+                    self._dirty.add(account)  # less is left than was known: what it keeps may be too much
                     return Shortage(claim, account.window, max(0, account.credit + answer.left), account.total)
             raise AssertionError("the bank denied a counter that it was not asked for")
         for (account, _), grant in zip(short, answer, strict=True):
@@ -288,11 +302,18 @@ class CreditAccounts:
         return None
 
     async def _report(self, tenant: str, accounts: list[Account]) -> None:
+        now_s = self._clock.wall_s()
         for account in accounts:
-            keep = 0 if account in self._past else account.wish(0)
+            keep = 0 if account in self._past or account.idle(now_s) else account.wish(0)
             account.credit = min(account.credit, keep)
-        await self._say(tenant, accounts)
-        self._dirty.difference_update(account for account in accounts if account.spent == account.reported)
+        self._dirty.difference_update(accounts)  # what changes while the bank is told makes them dirty again
+        try:
+            await self._say(tenant, accounts)
+        except BankAway:
+            self._dirty.update(accounts)
+            raise
+        self._keeping.difference_update(accounts)
+        self._keeping.update(account for account in accounts if account.credit > 0)
 
     async def _say(self, tenant: str, accounts: list[Account]) -> None:
         """A debt ends here: once the bank knows of all that was spent, it lends only what is truly left."""
@@ -303,7 +324,7 @@ class CreditAccounts:
             account.credit -= debt
             account.reported = standing.spent
             account.others = total - standing.spent
-            self.charged(account)
+            self._tell(account)
 
     def _lock(self, tenant: str) -> asyncio.Lock:
         lock = self._locks.get(tenant)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from gateway.sim.script import parse_script
 from gateway.sim.server import Simulator
-from tests.chaos.street import ADMIN_KEY, KEY, NANO, Street
+from tests.chaos.street import ADMIN_KEY, KEY, NANO, Street, lent_out
 from tests.e2e.processes import METERWAY, Process
 from tests.redis import Server, served
 
@@ -48,7 +49,11 @@ async def spend(street: Street, first: int, **asked: Any) -> None:
         if seen.status != 200:
             assert seen.error["code"] in ("budget_exceeded", "store_unavailable"), (seen.status, seen.body)
             await asyncio.sleep(PAUSE_S)
-    raise AssertionError("the budget never ends")
+    said = Counter(
+        (seen.status, str(seen.error.get("message"))) for seen in street.answers[-2_000:] if seen.status != 200
+    )
+    lent = None if street.store is None else lent_out(street.store)
+    raise AssertionError(f"the budget never ends: {lent=} {said.most_common(6)}")
 
 
 async def test_r12_several_workers_without_a_store_to_share_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """One suite over memory, SQLite and Redis."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,17 @@ async def test_row_05_a_worker_is_there_until_it_leaves_or_falls_silent(stores: 
     assert await roster.present("q") == ["a"]
     await roster.leave("q", "a")
     assert await roster.present("q") == []
+
+
+def test_all_processes_of_a_machine_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """SQLite refuses two that begin its log at the same moment, and waits for neither."""
+
+    def opened(path: Path, gate: threading.Barrier) -> None:
+        gate.wait()
+        SqliteFile(path).close()
+
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(30):
+            gate = threading.Barrier(8)
+            for opening in [threads.submit(opened, tmp_path / f"{number}.db", gate) for _ in range(8)]:
+                opening.result()
