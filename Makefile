@@ -41,7 +41,10 @@ system-needs:
 	@bash deploy/system-needs.sh
 
 test: $(READY) system-needs  ## every test of the short programme (under 20 minutes on 2 cores)
-	METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long"
+	METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long and not programs"
+
+test-clients: $(READY)  ## real programs (Claude Code, Codex, pydantic-ai, openai-agents, llm) on targets of other dialects
+	$(BIN)/pytest tests/e2e -m programs --timeout 600
 
 test-long: $(READY) system-needs  ## the long programme: more examples, more kills, soak
 	$(BIN)/pytest -m long --timeout 3600
@@ -59,4 +62,4 @@ micro: $(READY)  ## microbenchmarks of the stations, no sockets
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup fast run sim check fix goldens system-needs test test-long bench micro clean
+.PHONY: help setup fast run sim check fix goldens system-needs test test-clients test-long bench micro clean

@@ -41,12 +41,13 @@ def conversation_of(members: dict[str, bytes]) -> Conversation:
     losses: list[Loss] = []
     fields = Fields.of_members(members, losses)
     reader = _Reader()
+    system = _system(fields)
     fields.ignore("model")
     choice, parallel = _tool_choice(fields.inner("tool_choice"))
     output = fields.inner("output_config")
     found = Conversation(
         messages=tuple(reader.message(given) for given in fields.each("messages")),
-        system=_system(fields),
+        system=(*system, *reader.system),
         tools=tuple(tool for given in fields.each("tools") if (tool := _tool(given)) is not None),
         tool_choice=choice,
         parallel=parallel,
@@ -65,16 +66,21 @@ def conversation_of(members: dict[str, bytes]) -> Conversation:
 
 
 class _Reader:
-    """Messages in order; it remembers the names of calls for their results."""
+    """Messages in order; it remembers the names of calls for their results, and what is said by the system."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+        self.system: list[Text] = []
 
     def message(self, fields: Fields) -> Message:
         role = fields.must("role")
+        if role == "system":
+            self.system += _texts(fields, "content")
+            fields.unread()
+            return Message(Role.USER, ())
         if role not in ("user", "assistant"):
             raise InvalidRequest(
-                f"{fields.at('role')!r} is {role!r}, not 'user' or 'assistant'", param=fields.at("role")
+                f"{fields.at('role')!r} is {role!r}, not 'user', 'assistant' or 'system'", param=fields.at("role")
             )
         content = fields.text_or_parts("content")
         fields.unread()
@@ -129,7 +135,11 @@ def _cache(fields: Fields) -> str:
 
 
 def _system(fields: Fields) -> tuple[Text, ...]:
-    given = fields.text_or_parts("system")
+    return _texts(fields, "system")
+
+
+def _texts(fields: Fields, name: str) -> tuple[Text, ...]:
+    given = fields.text_or_parts(name)
     if isinstance(given, str):
         return (Text(given),) if given else ()
     found: list[Text] = []

@@ -313,6 +313,17 @@ async def test_each_provider_gets_its_key_in_its_own_header() -> None:
             assert [name for name in headers.values() if got.header(name)] == [header]
 
 
+async def test_what_the_system_says_in_between_is_said_first_elsewhere() -> None:
+    """As Claude Code has it since 2026."""
+    talk = [{"role": "user", "content": "hi"}, {"role": "system", "content": "Be brief."}]
+    async with speaking("openai") as house:
+        seen = await ask(house, "messages", body_of("messages", messages=talk, system="Be kind."))
+        assert seen.status == 200
+        said = [{"type": "text", "text": "Be kind."}, {"type": "text", "text": "Be brief."}]
+        asked = [{"role": "system", "content": said}, {"role": "user", "content": "hi"}]
+        assert sent(house, "openai")["messages"] == asked
+
+
 async def test_cache_marks_survive_or_are_named() -> None:
     marked = [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     async with speaking("anthropic") as house:
