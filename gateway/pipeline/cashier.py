@@ -103,6 +103,10 @@ class Cashier:
         affordable = min(affordable_output(price, worst.input_tokens, worst.nano_usd) for price in prices)
         return max(worst.output_tokens, affordable)
 
+    def went_beyond(self, output_tokens: int) -> bool:
+        """Whether an answer is larger than any that the open attempt was allowed."""
+        return output_tokens > self._ticket.worst.output_tokens and self._ticket.hold is not None
+
     def beat(self, output_tokens: int) -> None:
         """A checkpoint of a running stream, with one interval on top."""
         reached = output_tokens + BEAT_TOKENS
