@@ -380,8 +380,8 @@ class Span:
     to_s: float = 1e12
 
 
-UsagePrice = Callable[[Usage], tuple[int, str]]
-"""What usage costs in nano-USD, and the id of the price."""
+UsagePrice = Callable[[Usage, str | None], tuple[int, str]]
+"""What usage costs in nano-USD at a service tier, and the id of the price."""
 
 
 @dataclass(frozen=True, slots=True)

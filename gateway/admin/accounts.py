@@ -208,6 +208,7 @@ def entry_out(entry: Entry) -> shapes.EntryOut:
         cached_tokens=usage.cached_input,
         usd=shapes.usd(entry.cost_nano_usd),
         price_id=entry.price_id,
+        service_tier=entry.service_tier,
         provenance=entry.provenance.value,
         unpriced=entry.unpriced,
         reserved_at=shapes.at(entry.reserved_at_s),

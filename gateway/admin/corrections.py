@@ -19,6 +19,7 @@ from gateway.domain.catalog import Deployment, Price
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.money import cost_nano_usd
 from gateway.domain.record import Provenance
+from gateway.domain.reply import Usage
 from gateway.domain.tenancy import BudgetRow, TenantRow
 from gateway.ports import Rerating, Span, UsagePrice
 
@@ -136,8 +137,8 @@ class _Corrections:
         deployment = self._deployment(given.provider, given.model)
         await office.settled()
         # Prices are dated: each stretch of time has its own.
-        edges = [from_s, *(at_s for at_s, _ in deployment.later_prices if from_s < at_s < to_s), to_s]
-        stretches = [(start_s, end_s, _priced(deployment, start_s)) for start_s, end_s in pairwise(edges)]
+        edges = [from_s, *(at_s for at_s in _turns(deployment) if from_s < at_s < to_s), to_s]
+        stretches = [(start_s, end_s, _priced_from(deployment, start_s)) for start_s, end_s in pairwise(edges)]
         line = office.line(call, "rerate", "ledger", f"{given.provider}/{given.model}", tenant=None, after=given)
 
         def work() -> int:
@@ -145,7 +146,7 @@ class _Corrections:
             for start_s, end_s, price in stretches:
                 who = call.principal.id
                 which = Rerating(given.provider, given.model, start_s, end_s, now_s, who, given.cause)
-                count += office.books.rerate(which, _priced_by(price))
+                count += office.books.rerate(which, price)
             office.store.note(line)
             return count
 
@@ -191,21 +192,33 @@ class _Corrections:
         raise not_found("target", f"{provider}/{model}")
 
 
-def _priced(deployment: Deployment, wall_s: float) -> Price:
-    price = deployment.price_at(wall_s)
-    if price is None:
+def _turns(deployment: Deployment) -> list[float]:
+    """When any of its prices changes."""
+    dated = [deployment.later_prices, *deployment.service_prices.values()]
+    return sorted({starts_s for prices in dated for starts_s, _ in prices})
+
+
+def _priced_from(deployment: Deployment, wall_s: float) -> UsagePrice:
+    """Raises Problem where the usual price is not known."""
+    if deployment.price_at(wall_s) is None:
         detail = (
             f"{deployment.target!r} has no price at {shapes.at(wall_s):%Y-%m-%d}; add one to the configuration first"
         )
         raise Problem(409, "No price", detail)
-    return price
+
+    def priced(usage: Usage, service_tier: str | None) -> tuple[int, str]:
+        price = deployment.price_at(wall_s, service_tier)
+        if price is None:
+            raise AssertionError("a tier without a price of its own has the usual one")
+        return cost_nano_usd(price, usage), _name(price)
+
+    return priced
 
 
-def _priced_by(price: Price) -> UsagePrice:
-    """Named by its figures too: a price that is put right twice under one name is two prices."""
+def _name(price: Price) -> str:
+    """By its figures too: a price that is put right twice under one name is two prices."""
     digest = hashlib.blake2b(repr(price).encode(), digest_size=6).hexdigest()
-    name = f"{price.id[:NAME_CHARS]}~{digest}"
-    return lambda usage: (cost_nano_usd(price, usage), name)
+    return f"{price.id[:NAME_CHARS]}~{digest}"
 
 
 def _add(sums: dict[Key, Sums], key: Key, more: Sums) -> None:

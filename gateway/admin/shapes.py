@@ -258,6 +258,7 @@ class EntryOut(Shape):
     cached_tokens: int
     usd: ExactUsd
     price_id: str
+    service_tier: str | None
     provenance: str
     unpriced: bool
     reserved_at: datetime

@@ -72,13 +72,15 @@ def _provider(
 ) -> Provider | None:
     place: Place = ("providers", name)
     limits = limits_of(section.limits)
-    drains = section.on_disconnect == "drain"
+    habits = {"drains": section.on_disconnect == "drain", "enforces_output_limit": section.enforces_output_limit}
     if section.kind == SIM:
         _check_file(section.script, (*place, "script"), folder, findings)
         origin = Origin(SIM, name, 0)
         silent = Credential(f"{name}#0", origin, Secret(""), AuthStyle.NONE)
         own = Quirks(native=NATIVE)
-        return Provider(name, "openai", origin, _SIM_PATH, (silent,), limits, None, section.connections, drains, own)
+        return Provider(
+            name, "openai", origin, _SIM_PATH, (silent,), limits, None, section.connections, quirks=own, **habits
+        )
     host = HOSTS[section.kind]
     _check_file(section.ca_file, (*place, "ca_file"), folder, findings)
     split = split_base_url(section.base_url or host.base_url, allow_http=section.allow_http)
@@ -90,7 +92,16 @@ def _provider(
     ca_file = str(folder / section.ca_file) if section.ca_file else None
     quirks = _quirks(host, section, origin, base_path)
     return Provider(
-        name, host.dialect, origin, base_path, credentials, limits, ca_file, section.connections, drains, quirks
+        name,
+        host.dialect,
+        origin,
+        base_path,
+        credentials,
+        limits,
+        ca_file,
+        section.connections,
+        quirks=quirks,
+        **habits,
     )
 
 

@@ -126,6 +126,7 @@ class ProviderSection(Section):
     ca_file: str | None = None
     connections: Annotated[int, Field(ge=1, le=65_536)] = 256
     on_disconnect: Literal["abort", "drain"] = "abort"
+    enforces_output_limit: bool = True
     api_version: Annotated[str, Field(pattern=_API_VERSION)] | None = None
     script: str | None = None
     seed: int | None = None

@@ -169,7 +169,8 @@ PriceDates = tuple[tuple[float, Price | None], ...]
 class Provider:
     """One configured provider account: a dialect (`kind`), an origin and its keys.
 
-    `drains` says that it goes on, and bills, when a stream's reader leaves.
+    `drains` says that it goes on, and bills, when a stream's reader leaves. Where it does not enforce output limits,
+    whole answers are asked for as streams, which can be cut.
     """
 
     name: str
@@ -182,6 +183,7 @@ class Provider:
     connections: int = 256
     drains: bool = False
     quirks: Quirks = Quirks()
+    enforces_output_limit: bool = True
 
 
 @dataclass(frozen=True, slots=True)

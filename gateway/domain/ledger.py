@@ -25,6 +25,7 @@ class Entry:
     `reserved_at_s` decides the budget windows that it counts in, `posted_at_s` is when it became known; both wall time.
     `worker` is the boot id of the process that charged it. `budget_id` is set where only one budget is meant (an
     expired lease, an adjustment of a budget): such an entry is no usage. Differences may be negative.
+    `service_tier` is the one that it was priced at, None for the usual one.
     """
 
     attempt_id: str
@@ -55,3 +56,4 @@ class Entry:
     budget_who: str | None = None
     actor: str = ""
     cause: str = ""
+    service_tier: str | None = None

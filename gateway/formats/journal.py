@@ -50,6 +50,7 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True, gc=False
     price_id: str = ""
     unpriced: bool = False
     cause: str = ""
+    service_tier: str | None = None
 
 
 Fact = Opened | Beat | Closed

@@ -11,13 +11,14 @@ from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Health, 
 from gateway.domain.quota import OPEN
 from gateway.domain.record import Attempt, Drop
 from gateway.domain.reply import Reply
-from gateway.domain.request import Caller, ModelRequest
+from gateway.domain.request import Caller, Dialect, ModelRequest, Operation
 from gateway.domain.retry import Again, Next, Situation, Stop, decide
 from gateway.domain.routing import Conditions, RoutePlan, Session, after_setbacks, lacks, left_after, plan
 from gateway.domain.value import value
 from gateway.pipeline.admission import Place, worst_case_tokens
 from gateway.pipeline.cashier import Cashier
 from gateway.pipeline.desk import Desk
+from gateway.pipeline.gathered import Gathered
 from gateway.pipeline.lease import Lease
 from gateway.pipeline.relay import Relay
 from gateway.pipeline.trace import Trace
@@ -221,6 +222,9 @@ class AttemptLoop:
 
     async def _call(self, deployment: Deployment, started_s: float) -> Reply | Relay:
         desk, request = self._desk, self._request
+        gathered = self._gathered(deployment)
+        if gathered is not None:
+            return await self._gather(gathered, deployment, started_s)
         dialect = self._interpreter.dialect(deployment)
         call = dialect.encode_request(request, deployment, self._deadline_s, self._caller.request_id)
         self._trace.dropped = call.dropped
@@ -231,7 +235,10 @@ class AttemptLoop:
                 body = await reply.read(ERROR_BYTES_MAX)
                 raise AttemptFailed(dialect.decode_error(reply.status, reply.headers, body, desk.clock.wall_s()))
             if not request.stream:
-                return dialect.decode_reply(request, await reply.read(REPLY_BYTES_MAX))
+                answer = dialect.decode_reply(request, await reply.read(REPLY_BYTES_MAX))
+                if answer.usage is not None and self._cashier.went_beyond(answer.usage.output):
+                    desk.boundless.add(deployment.target)
+                return answer
             await self._refuse_document(reply, dialect)
             opening = Relay(reply, dialect, desk.clock, self._trace, self._cashier, pass_usage=request.include_usage)
             await opening.open(started_s + deployment.timeouts.first_token_s, deployment.timeouts.idle_s)
@@ -240,6 +247,37 @@ class AttemptLoop:
         finally:
             if relay is None:
                 reply.close()
+
+    def _gathered(self, deployment: Deployment) -> Gathered | None:
+        """For a target that goes on beyond its output limit, where a budget counts: only a stream can be cut."""
+        request, desk = self._request, self._desk
+        if deployment.provider.enforces_output_limit and deployment.target not in desk.boundless:
+            return None
+        if request.stream or request.operation is not Operation.CHAT or request.needs.native or request.service_tier:
+            return None
+        if self._cashier.allowance() is None:
+            return None
+        target, caller = desk.dialects.targets[deployment.provider.kind], desk.dialects.callers[request.dialect]
+        return Gathered(request, target, caller, int(self._caller.started_at_s))
+
+    async def _gather(self, gathered: Gathered, deployment: Deployment, started_s: float) -> Reply:
+        desk = self._desk
+        interpreter = Interpreter(desk.dialects, gathered.request, int(self._caller.started_at_s))
+        dialect = interpreter.dialect(deployment, translated=self._request.dialect is Dialect.RESPONSES)
+        call = dialect.encode_request(gathered.request, deployment, self._deadline_s, self._caller.request_id)
+        self._trace.dropped = call.dropped
+        reply = await desk.upstream.send(call)
+        try:
+            if reply.status != 200:
+                body = await reply.read(ERROR_BYTES_MAX)
+                raise AttemptFailed(dialect.decode_error(reply.status, reply.headers, body, desk.clock.wall_s()))
+            await self._refuse_document(reply, dialect)
+            timeouts = deployment.timeouts
+            first_s = max(0.0, started_s + timeouts.first_token_s - desk.clock.monotonic_s())
+            allowance = self._cashier.allowance() or 0
+            return await gathered.read(reply, self._trace, allowance, first_s, timeouts.idle_s)
+        finally:
+            reply.close()
 
     async def _refuse_document(self, reply: UpstreamReply, dialect: ProviderDialect) -> None:
         """A stream was asked for and a JSON document came: an error inside a 200, or nonsense."""

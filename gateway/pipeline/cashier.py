@@ -34,6 +34,7 @@ class Cashier:
         "_price",
         "_request",
         "_ticket",
+        "_tier",
         "cost_nano_usd",
         "overrun",
         "tokens",
@@ -52,6 +53,7 @@ class Cashier:
         self._attempt_id = ""
         self._deployment: Deployment | None = None
         self._price: Price | None = None
+        self._tier: str | None = None
         self.cost_nano_usd = 0
         self.tokens = 0
         self.unpriced = False
@@ -62,8 +64,8 @@ class Cashier:
         caller, booked = self._caller, self._dimensions
         self._number += 1
         attempt_id = f"{caller.request_id}.{self._number}"
-        self._deployment = deployment
-        price = self._price = deployment.price_at(caller.started_at_s, self._request.service_tier)
+        self._deployment, self._tier = deployment, self._request.service_tier
+        price = self._price = deployment.price_at(caller.started_at_s, self._tier)
         input_tokens = self._input_tokens
         output_tokens = BEAT_TOKENS if self._request.stream else self._ticket.worst.output_tokens
         cost = 0 if price is None else cost_nano_usd(price, Usage(input_tokens, output_tokens))
@@ -103,6 +105,10 @@ class Cashier:
         affordable = min(affordable_output(price, worst.input_tokens, worst.nano_usd) for price in prices)
         return max(worst.output_tokens, affordable)
 
+    def went_beyond(self, output_tokens: int) -> bool:
+        """Whether an answer is larger than any that the open attempt was allowed."""
+        return output_tokens > self._ticket.worst.output_tokens and self._ticket.hold is not None
+
     def beat(self, output_tokens: int) -> None:
         """A checkpoint of a running stream, with one interval on top."""
         reached = output_tokens + BEAT_TOKENS
@@ -121,18 +127,11 @@ class Cashier:
     def settle(self, usage: Usage, provenance: Provenance, tier: str | None, cause: str = "") -> None:
         """The open attempt's last word; what the request came to is charged. `tier` is the one that was served."""
         if self._attempt_id:
-            self._price = self._price_of(tier, provenance)
+            if provenance is Provenance.EXACT and tier != self._tier and self._deployment is not None:
+                self._price, self._tier = self._deployment.price_at(self._caller.started_at_s, tier), tier
             cost = 0 if self._price is None else cost_nano_usd(self._price, usage)
             self._close(EntryKind.POST, usage, provenance, cost, cause)
         self.overrun = self._ticket.settle(self.cost_nano_usd, self.tokens)
-
-    def _price_of(self, tier: str | None, provenance: Provenance) -> Price | None:
-        """A provider may serve at another tier than the one that was asked for."""
-        if self._deployment is None or provenance is not Provenance.EXACT:
-            return self._price
-        if tier == self._request.service_tier:
-            return self._price
-        return self._deployment.price_at(self._caller.started_at_s, tier)
 
     @property
     def _input_tokens(self) -> int:
@@ -165,6 +164,7 @@ class Cashier:
                 "" if self._price is None else self._price.id,
                 unpriced,
                 cause,
+                self._tier,
             )
         )
         self._attempt_id = ""

@@ -16,7 +16,8 @@ from gateway.ports import Accounts, Clock, Health, Journal, Keys, Pins, Quota, R
 class Desk:
     """`retry_budgets` one budget to each route name.
 
-    Once `interrupted` is set, a request that is cancelled was cut short by the gateway and not by its client.
+    `boundless` are targets that have gone on beyond an output limit: their whole answers are read as streams from then
+    on. Once `interrupted` is set, a request that is cancelled was cut short by the gateway and not by its client.
     """
 
     clock: Clock
@@ -34,6 +35,7 @@ class Desk:
     replays: Replays = field(init=False)
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
     running: set[asyncio.Task[None]] = field(default_factory=set)
+    boundless: set[str] = field(default_factory=set)
     calibration: Calibration = field(default_factory=Calibration)
     unpriced_allowed: bool = False
     interrupted: bool = False

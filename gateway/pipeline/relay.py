@@ -116,7 +116,7 @@ class Relay:
             if self.state is StreamState.ENDED:
                 return True
         if not chunk:
-            raise AttemptFailed(_truncated())
+            raise AttemptFailed(truncated())
         self._checkpoint()
         return heard
 
@@ -179,7 +179,7 @@ def _before_content(failure: Failure) -> Failure:
     return Failure(FailureKind.FIRST_TOKEN_TIMEOUT, message, failure.status, sent=Sent.YES)
 
 
-def _truncated() -> Failure:
+def truncated() -> Failure:
     return Failure(FailureKind.TRUNCATED, "the provider's stream ended before its end marker", 200, sent=Sent.YES)
 
 

@@ -95,10 +95,11 @@ class Interpreter:
         self._conversation: Conversation | None = None
         self._fitted: dict[str, tuple[Conversation, tuple[Loss, ...]]] = {}
 
-    def dialect(self, deployment: Deployment) -> ProviderDialect:
+    def dialect(self, deployment: Deployment, *, translated: bool = False) -> ProviderDialect:
+        """With `translated` a provider that speaks the caller's dialect is spoken to in its other one."""
         kind = deployment.provider.kind
         native = self._dialects.natives.get((kind, self._request.dialect))
-        if native is not None:
+        if native is not None and not translated:
             return native
         conversation, losses = self._fit(kind)
         caller = self._dialects.callers[self._request.dialect]

@@ -166,6 +166,7 @@ def closed_entry(opened: Opened, closed: Closed, boot: str) -> Entry:
         _PROVENANCES[closed.provenance],
         closed.unpriced,
         cause=closed.cause,
+        service_tier=closed.service_tier,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.sim.script import parse_script
 from tests.admin.test_api import FIRST_KEY, PREFIX, House, standing
 
 NOW = datetime.now(UTC)
@@ -45,6 +46,26 @@ async def test_a_wrong_price_is_put_right_once_and_again_when_it_was_wrong_again
         assert (usage["requests"], usage["input_tokens"] + usage["output_tokens"]) == (1, tokens)
         lines = (await house.root.get(f"{PREFIX}/audit?limit=1")).json()["items"]
         assert [(one["actor"], one["action"]) for one in lines] == [("root", "rerate")]
+
+
+async def test_a_price_is_put_right_at_the_tier_that_served(tmp_path: Path) -> None:
+    async with standing(tmp_path) as house:
+        house.sim.script = parse_script({"otherwise": {"answer": {"service_tier": "flex"}}})
+        overrides = house.document["prices"]["overrides"]
+        flex = {**overrides[0], "service_tier": "flex", "input_usd_per_million": 0.5, "output_usd_per_million": 0.5}
+        overrides.append(flex)
+        await priced(house, 1)
+        await house.ask(FIRST_KEY, service_tier="flex")
+        line = next(iter(house.sim.bill))
+        tokens = line.input_tokens + line.output_tokens
+        assert await spent(house) == Decimal(tokens) / 2_000_000
+        flex |= {"input_usd_per_million": 0.25, "output_usd_per_million": 0.25}
+        await priced(house, 2)
+        answer = await house.root.post(f"{PREFIX}/ledger/rerate", json=WRONG)
+        assert answer.json() == {"entries": 1}
+        assert await spent(house) == Decimal(tokens) / 4_000_000
+        entries = (await house.root.get(f"{PREFIX}/ledger")).json()["items"]
+        assert [entry["service_tier"] for entry in entries] == ["flex", "flex"]
 
 
 async def test_nothing_is_rerated_without_a_price_or_a_span(tmp_path: Path) -> None:

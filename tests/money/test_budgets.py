@@ -174,6 +174,52 @@ async def test_a1_a_provider_that_ignores_limits_cannot_overspend_with_streams()
         assert 0.95 * 0.01 * NANO <= charged <= 0.01 * NANO
 
 
+BOUNDLESS = {"text_chars": 2_000, "ignore_output_limit": True}
+LAX = {"a": {"enforces_output_limit": False}}
+
+
+async def test_a1_a_provider_that_ignores_limits_cannot_overspend_with_whole_answers() -> None:
+    budget, pace = {"usd": 0.01, "per": "day"}, {"event_s": 0.001}
+    async with spending(budget, answer=BOUNDLESS, pace=pace, providers=LAX) as house:
+
+        async def spend() -> None:
+            for _ in range(200):
+                seen = await house.ask(max_tokens=60)
+                if seen.status == 402 and not seen.error["retryable"]:
+                    return
+
+        await asyncio.gather(*(spend() for _ in range(50)))
+        charged = sum(record.cost_nano_usd or 0 for record in house.records)
+        assert 0.95 * 0.01 * NANO <= charged <= 0.01 * NANO
+
+
+async def test_a_whole_answer_is_cut_where_its_provider_has_gone_beyond_a_limit_before() -> None:
+    """The first one is a surprise, and told as an overrun."""
+    async with spending({"usd": 1, "per": "day"}, answer=BOUNDLESS, pace={"event_s": 0.001}) as house:
+        first = await house.ask(max_tokens=50)
+        assert (first.json["usage"]["completion_tokens"], house.record.overrun) == (500, True)
+        second = await house.ask(max_tokens=50)
+        assert second.json["choices"][0]["finish_reason"] == "length"
+        assert 0 < second.json["usage"]["completion_tokens"] <= 50
+        assert (house.record.overrun, house.record.provenance.value) == (False, "counted")
+
+
+async def test_an_answer_within_its_limit_is_the_same_read_as_a_stream() -> None:
+    answer = {"text_chars": 100, "tool_calls": [{"name": "look", "arguments": {"city": "Rome"}, "fragments": 3}]}
+    answers = []
+    for providers in ({}, LAX):
+        async with spending({"usd": 1, "per": "day"}, answer=answer, providers=providers) as house:
+            seen = await house.ask(max_tokens=500)
+            assert seen.status == 200, seen
+            assert house.record.provenance.value == "exact"
+            (choice,), usage = seen.json["choices"], seen.json["usage"]
+            calls = [call["function"] for call in choice["message"]["tool_calls"]]
+            tokens = usage["prompt_tokens"], usage["completion_tokens"]
+            answers.append((choice["message"]["content"], calls, choice["finish_reason"], tokens))
+            assert json.loads(house.sims["a"].requests[0].body).get("stream", False) == bool(providers)
+    assert answers[0] == answers[1]
+
+
 async def test_failed_attempts_cost_nothing_where_no_bill_can_be() -> None:
     script = {"otherwise": {"fault": {"kind": "status", "status": 500}}}
     tenants = [{"id": "first", "keys": ["env:CALLER_ONE"], "budgets": [{"usd": 1, "per": "day"}]}]

@@ -60,6 +60,7 @@ def row_of(entry: Entry) -> tuple[object, ...]:
         entry.budget_who and _storable(entry.budget_who),
         entry.actor and _storable(entry.actor),
         entry.cause and _storable(entry.cause),
+        entry.service_tier and _storable(entry.service_tier),
     )
 
 

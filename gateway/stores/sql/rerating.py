@@ -22,7 +22,8 @@ def rerate(database: Database, which: Rerating, price: UsagePrice) -> int:
     count = 0
     for posts in _posts(database, which):
         told = _adjusted(database, posts)
-        added = [entry for post in posts if (entry := difference(post, told, which, *price(post.usage))) is not None]
+        priced = [(post, price(post.usage, post.service_tier)) for post in posts]
+        added = [entry for post, cost in priced if (entry := difference(post, told, which, *cost)) is not None]
         ledger.append(added)
         count += len(added)
     return count

@@ -160,6 +160,7 @@ entries = Table(
     Column("budget_who", Text),
     Column("actor", Text, nullable=False),
     Column("cause", Text, nullable=False),
+    Column("service_tier", Text),
     UniqueConstraint("attempt_id", "kind"),
     Index("entries_by_tenant", "tenant", "reserved_at_s"),
 )

@@ -238,6 +238,21 @@ async def test_r5_reg14_a_full_pool_is_our_own_doing_and_does_not_open_the_break
         assert await link.ask("GET", "gw:{a}:x") == b"1"
 
 
+async def test_reg18_what_is_written_later_does_not_move_the_end_of_a_counter(house: House) -> None:
+    ends_s = time.time() + 3_600
+    with served("single") as server:
+        bank, other = house.bank(server.url, "a"), house.bank(server.url, "b")
+        asked, ends = [Want("day", 1_000, 10, 10, ends_s)], set()
+        for turn in range(5):
+            assert await bank.lease("acme", str(turn), asked) == [Grant("day", 10, 0)]
+            await other.lease("acme", str(turn), asked)
+            assert await bank.report("acme", [Standing("day", 0, 10 * turn + 10, 1_000, ends_s)])
+            ends.add(int(server.say("PEXPIRETIME", "gw:{acme}:c:day")))
+            await asyncio.sleep(0.01)
+        (end_ms,) = ends
+        assert end_ms / 1000 == pytest.approx(ends_s + 3 * 86_400, abs=1)
+
+
 async def test_r6_f10_writes_that_a_failover_lost_are_noticed_and_rebuilt_from_the_ledger(house: House) -> None:
     with served("sentinels") as servers:
         first = servers.master

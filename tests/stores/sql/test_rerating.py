@@ -32,7 +32,8 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
 
 
 def at(nano_usd_per_token: int) -> UsagePrice:
-    def price(usage: Usage) -> tuple[int, str]:
+    def price(usage: Usage, service_tier: str | None) -> tuple[int, str]:
+        del service_tier
         return usage.total * nano_usd_per_token, f"p@{nano_usd_per_token}"
 
     return price
@@ -73,6 +74,16 @@ def test_only_what_is_meant_is_rerated_and_tokens_stay(kept: Kept) -> None:
         1_000.0,
         "root",
     )
+
+
+def test_an_attempt_is_rerated_at_the_service_tier_that_served_it(kept: Kept) -> None:
+    def by_tier(usage: Usage, service_tier: str | None) -> tuple[int, str]:
+        return usage.total * (1 if service_tier == "flex" else 2), f"p:{service_tier}"
+
+    kept.ledger.append([entry("r1.1"), entry("r2.1", service_tier="flex")])
+    assert rerate(kept.database, WHICH, by_tier) == 2
+    assert total(kept) == {"acme": 15 * 2 + 15 * 1}
+    assert rerate(kept.database, WHICH, by_tier) == 0
 
 
 def test_more_than_a_batch_is_rerated_whole(kept: Kept) -> None:

@@ -73,9 +73,12 @@ def test_an_older_database_is_carried_on_with_all_that_it_holds(url: str, number
     old(url, number)
     before = raw(url)
     with before.begin() as connection:
-        marks = ", ".join(["?" if before.sqlite else "%s"] * len(COLUMNS))
-        names = ", ".join(f'"{name}"' for name in COLUMNS)
-        connection.exec_driver_sql(f"INSERT INTO entries ({names}) VALUES ({marks})", [row_of(entry())])
+        columns = COLUMNS if number > 2 else [name for name in COLUMNS if name != "service_tier"]
+        marks = ", ".join(["?" if before.sqlite else "%s"] * len(columns))
+        names = ", ".join(f'"{name}"' for name in columns)
+        row = dict(zip(COLUMNS, row_of(entry()), strict=True))
+        values = tuple(row[name] for name in columns)
+        connection.exec_driver_sql(f"INSERT INTO entries ({names}) VALUES ({marks})", [values])
     before.close()
     for _ in range(2):
         kept = Kept(url)
