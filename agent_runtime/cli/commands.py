@@ -34,6 +34,7 @@ def main() -> None:
     logging.basicConfig(level=level if level in LEVELS else "INFO", format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("temporalio").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("a2a").setLevel(logging.WARNING)
     if "" not in sys.path:
         sys.path.insert(0, "")
     app()

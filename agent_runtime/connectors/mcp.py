@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters
@@ -16,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 from mcp_types import Tool as Offered
 
-from agent_runtime.connectors import secrets
+from agent_runtime.connectors import remote, secrets
 from agent_runtime.contracts.errors import ConfigError, ToolError
 from agent_runtime.tools.tool import NAME, Tool, ToolContext, schema_tool
 
@@ -25,7 +24,6 @@ ATTEMPTS_MAX = 3
 WAIT_S = 0.05
 RESULT_CHARS_MAX = 20_000
 TOOLS_MAX = 500
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +58,8 @@ class McpServer:
             return ["give either command (stdio) or url (streamable HTTP)"]
         if not self.url:
             return []
-        parts = urlsplit(self.url)
-        plain = parts.scheme != "https" and parts.hostname not in LOOPBACK
-        return [
-            f"url is {self.url!r}; only https leaves this machine" if plain else None,
-            "allow is empty; name the tools that a remote server may offer, or ('*',) for all"
-            if not self.allow
-            else None,
-            "verify is False; in production certificates are checked (use ca_file for your own authority)"
-            if self.production and not self.verify
-            else None,
-            "url holds a password; use headers with env: or file:" if parts.password else None,
-        ]
+        found = remote.problems(self.url, self.allow, offers="tools", verify=self.verify, production=self.production)
+        return list(found)
 
     def _secrets(self) -> list[str | None]:
         return [secrets.problem(name, value) for name, value in (*self.headers.items(), *self.env.items())]
@@ -153,14 +141,7 @@ class McpServer:
                 yield client
 
     def _trust(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.client_cert is not None:
-            context.load_cert_chain(*self.client_cert)
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        return remote.trust(self.ca_file, self.client_cert, verify=self.verify)
 
 
 async def _all_tools(client: Client) -> list[Offered]:

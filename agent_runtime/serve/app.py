@@ -1,5 +1,6 @@
 """Agents over HTTP: start a run, follow it, decide, cancel, read; one turn at a time."""
 
+import importlib.util
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,10 +28,9 @@ from agent_runtime.contracts.errors import (
 from agent_runtime.contracts.run import RunRequest
 from agent_runtime.desk.services import Services
 from agent_runtime.domain.shown import TERMINAL
-from agent_runtime.domain.values import Principal
+from agent_runtime.serve.callers import attached, body_of, principal
 from agent_runtime.serve.health import Check, health_routes
 
-BODY_BYTES_MAX = 1024 * 1024
 PAGE = Path(__file__).parent / "chat.html"
 STATUS: tuple[tuple[type[AgentError], int], ...] = (
     (TurnConflict, 409),
@@ -87,17 +87,7 @@ class Door:
         return JSONResponse({"run_id": run_id, "events": f"{location}/events"}, 202, headers={"location": location})
 
     async def _handle(self, request: Request) -> Handle:
-        """Of a run of the caller's, or one whose agent the caller may approve; other people's runs are not there."""
-        run_id = request.path_params["run"]
-        entry = await self._services.runs.get(run_id)
-        whose = principal(request)
-        owner = None if entry is None else entry.ref.principal
-        agent = None if entry is None else self._agents.get(entry.ref.agent)
-        if owner is None or agent is None or owner.tenant != whose.tenant:
-            raise UnknownRun(f"there is no run {run_id!r}")
-        if owner.user != whose.user and {whose.user, *whose.scopes}.isdisjoint(agent.spec.approvers):
-            raise UnknownRun(f"there is no run {run_id!r}")
-        return agent.attach(run_id)
+        return await attached(self._agents, self._services, request.path_params["run"], principal(request))
 
     async def status(self, request: Request) -> Response:
         status = await (await self._handle(request)).status()
@@ -161,21 +151,8 @@ async def _sse(handle: Handle, offset: int) -> AsyncIterator[bytes]:
             return
 
 
-def principal(request: Request) -> Principal:
-    tenant = request.headers.get("x-tenant", "")
-    user = request.headers.get("x-user", "")
-    if not tenant or not user:
-        raise NotAllowed("x-tenant and x-user are missing; the proxy in front says who calls")
-    scopes = tuple(filter(None, request.headers.get("x-scopes", "").split(",")))
-    return Principal(tenant[:128], user[:128], scopes)
-
-
 async def read(request: Request, kind: type[Any]) -> Any:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise ConfigError(f"the body is larger than {BODY_BYTES_MAX} bytes")
+    body = await body_of(request)
     try:
         return kind.model_validate_json(body or b"{}")
     except ValidationError as error:
@@ -193,6 +170,14 @@ async def _failed(request: Request, error: Exception) -> Response:
     if isinstance(error, TurnConflict):
         shown["active_run_id"] = error.active_run_id
     return JSONResponse({"error": shown}, status)
+
+
+def _over_a2a(agents: Sequence[Agent], services: Services) -> list[Route]:
+    """The same agents for agents elsewhere, when the extra `a2a` is installed."""
+    if importlib.util.find_spec("a2a") is None:
+        return []
+    routes: list[Route] = importlib.import_module("agent_runtime.serve.a2a").a2a_routes(agents, services)
+    return routes
 
 
 def agent_app(agents: Sequence[Agent], services: Services, *, checks: Mapping[str, Check]) -> Starlette:
@@ -218,6 +203,7 @@ def agent_app(agents: Sequence[Agent], services: Services, *, checks: Mapping[st
             Route("/conversations/{conversation}", door.transcript, methods=["GET"]),
             Route("/conversations/{conversation}", door.forget, methods=["DELETE"]),
             Route("/me", door.erase, methods=["DELETE"]),
+            *_over_a2a(agents, services),
             *health_routes(checks),
         ],
         exception_handlers={AgentError: _failed, Exception: _failed},
