@@ -155,13 +155,14 @@ class Replays:
 
     async def _write_on(self, answers: Answers, key: bytes, seal: bytes, answer: SharedAnswer) -> None:
         """Tells the store of every message, as they come."""
-        request_id, at, owned, frame = answer.request_id, 0, True, 0
+        request_id, at, owned, frames, written = answer.request_id, 0, True, 0, b""
+        append = partial(answers.append, key, seal, request_id)
         try:
             while owned and (messages := await self._coming(answer, at)) is not None:
                 if messages:
+                    at, frames = at + len(messages), frames + 1
                     written = write_messages(messages)
-                    owned = await self._surely(partial(answers.append, key, seal, request_id, frame, written))
-                    at, frame = at + len(messages), frame + 1
+                    owned = await self._surely(partial(append, frames - 1, written))
                 else:
                     owned = await self._surely(partial(answers.renew, key, request_id))
             kept_bytes = answer.bytes if answer.kept else None
@@ -169,7 +170,15 @@ class Replays:
         except BankAway:
             return  # the claim ends by itself
         except asyncio.CancelledError:
-            await _give_up(answers, key, request_id)
+            if not (owned and answer.kept):
+                await _give_up(answers, key, request_id)
+                raise
+            with contextlib.suppress(BankAway):
+                if written:
+                    await append(frames - 1, written)
+                if rest := [*answer.since(at)]:
+                    await append(frames, write_messages(rest))
+                await answers.end(key, request_id, answer.bytes)
             raise
 
     async def _coming(self, answer: SharedAnswer, at: int) -> Messages | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,19 @@ async def test_c16_a_caller_that_leaves_and_comes_back_gets_the_answer_it_paid_f
         seen = await house.ask(stream=stream, headers=KEY)
         assert (seen.status, seen.whole, house.calls("a")) == (200, True, 1)
         spent(house)
+
+
+@STREAMED
+async def test_c16_an_answer_outlives_the_gateway_that_gave_it(stream: bool, tmp_path: Path) -> None:
+    places = {"database": f"sqlite:///{tmp_path}/books.db", "journal": str(tmp_path / "journal")}
+    async with standing(a={}, extra=places) as house:
+        first = await house.ask("one", stream=stream, headers=KEY)
+    async with standing(a={}, extra=places) as house:
+        again = await house.ask("one", stream=stream, headers=KEY)
+        assert (again.body, again.headers["x-gateway-replayed"], house.calls("a")) == (first.body, "true", 0)
+        assert again.headers["x-gateway-replay-of"] == first.headers["x-request-id"]
+        assert (await house.ask("two", headers=KEY)).error["code"] == "idempotency_key_reused"
+        assert "x-gateway-replayed" not in (await house.ask("one", headers=KEY, caller="other")).headers
 
 
 async def test_a7_ten_thousand_duplicates_in_any_order_are_one_call_and_one_charge_each() -> None:

@@ -1,14 +1,8 @@
 """Answers under idempotency keys that several processes share, sealed: only who knows the key can read them."""
 
-import hashlib
-import hmac
-import secrets
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from gateway.ports import Owned, StoredAnswer
 from gateway.stores.redis.link import Link, Script, Word
+from gateway.stores.sealing import Sealing
 
 TTL_S = 86_400
 LEASE_S = 15.0
@@ -16,7 +10,6 @@ LEASE_S = 15.0
 
 FAILED_KEPT_S = 10.0
 ALL_BYTES_MAX = 256 * 1024 * 1024
-NONCE_BYTES = 12
 
 _INDEX = "gw.i:{gw}:index"
 _BYTES = "gw.i:{gw}:bytes"
@@ -93,14 +86,14 @@ return redis.call('DEL', KEYS[2])
 
 
 class SharedAnswers:
-    """Implements ports.Answers. `secret` is the same in all processes and not in the store.
+    """Implements ports.Answers.
 
     The oldest answers go first when all of them together are more than `bytes_max`. Every method raises BankAway.
     """
 
     def __init__(self, link: Link, secret: bytes, *, bytes_max: int = ALL_BYTES_MAX) -> None:
         self._link = link
-        self._secret = secret
+        self._sealing = Sealing(secret)
         self._bytes_max = bytes_max
 
     async def claim(self, name: bytes, fingerprint: bytes, request_id: str) -> Owned | StoredAnswer | None:
@@ -114,7 +107,7 @@ class SharedAnswers:
         return await self._told(name, request_id, "runs", LEASE_S)
 
     async def append(self, name: bytes, seal: bytes, request_id: str, at: int, frame: bytes) -> bool:
-        return await self._told(name, request_id, "runs", LEASE_S, at, self._sealed(seal, request_id, frame))
+        return await self._told(name, request_id, "runs", LEASE_S, at, self._sealing.sealed(seal, request_id, frame))
 
     async def end(self, name: bytes, request_id: str, kept_bytes: int | None) -> None:
         kept_s, state = (FAILED_KEPT_S, "gone") if kept_bytes is None else (TTL_S, "done")
@@ -130,24 +123,13 @@ class SharedAnswers:
         answer = await self._link.run(READ, (_head(name), _frames(name, request_id)), (request_id, at))
         if not answer:
             return None
-        try:
-            return [self._opened(seal, request_id, frame) for frame in answer[1]], answer[0] != b"runs"
-        except InvalidTag:
-            return None  # another pepper sealed it
+        frames = [self._sealing.opened(seal, request_id, frame) for frame in answer[1]]
+        known = [frame for frame in frames if frame is not None]
+        return (known, answer[0] != b"runs") if len(known) == len(frames) else None
 
     async def _told(self, name: bytes, request_id: str, state: str, kept_s: float, *frame: Word) -> bool:
         words = (request_id, state, int(kept_s * 1000), *frame)
         return bool(await self._link.run(APPEND, (_head(name), _frames(name, request_id)), words))
-
-    def _sealed(self, seal: bytes, request_id: str, frame: bytes) -> bytes:
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._cipher(seal).encrypt(nonce, frame, request_id.encode())
-
-    def _opened(self, seal: bytes, request_id: str, frame: bytes) -> bytes:
-        return self._cipher(seal).decrypt(frame[:NONCE_BYTES], frame[NONCE_BYTES:], request_id.encode())
-
-    def _cipher(self, seal: bytes) -> AESGCM:
-        return AESGCM(hmac.digest(self._secret, seal, hashlib.sha256))
 
 
 def _head(name: bytes) -> str:

@@ -164,3 +164,14 @@ entries = Table(
     UniqueConstraint("attempt_id", "kind"),
     Index("entries_by_tenant", "tenant", "reserved_at_s"),
 )
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("name", LargeBinary(32), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("request_id", String(200), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("expires_at_s", Float, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
