@@ -31,7 +31,6 @@ async def serve(path: Path) -> None:
 
     loaded = read(1)
     logging.basicConfig(level=loaded.settings.telemetry.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)
     if loaded.warnings:
         _log.warning("%s", render(loaded.warnings))
     worker = os.environ.get(WORKER)

@@ -9,9 +9,12 @@ from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.formats.journal import Beat, Closed, Opened, fact_of
 from gateway.ports import Ledger
-from gateway.stores.journal import FileJournal, orphans, remove, segment_path, segments
+from gateway.stores.journal import FileJournal, lines, orphans, remove, segment_path, segments
 
 BATCH = 500
+READ_BYTES = 256 * 1024
+"""At once of the running journal: some 500 attempts."""
+
 _KINDS = {kind.value: kind for kind in EntryKind}
 _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
@@ -104,16 +107,12 @@ class Bookkeeper:
     def _read_on(self) -> bool:
         """The next lines of the journal, or its next segment; whether there was any."""
         newest = self._journal.segment
-        offset = self._offset
-        with segment_path(self._journal.folder, self._journal.boot, self._segment).open("rb") as file:
-            file.seek(offset)
-            for line in file:
-                if not line.endswith(b"\n") or len(self._unsaved) >= BATCH:
-                    break
+        path = segment_path(self._journal.folder, self._journal.boot, self._segment)
+        if found := lines(path, self._offset, READ_BYTES):
+            for line in found:
                 self._offset += len(line)
                 if (entry := self._reader.read(line, self._segment)) is not None:
                     self._unsaved.append(entry)
-        if self._offset > offset:
             return True
         if self._segment >= newest:
             return False
@@ -131,13 +130,12 @@ class Bookkeeper:
         reader = Reader(boot)
         batch: list[Entry] = []
         for number, path in enumerate(segments(folder, boot)):
-            with path.open("rb") as file:
-                for line in file:
-                    if (entry := reader.read(line, number)) is not None:
-                        batch.append(entry)
-                    if len(batch) >= BATCH:
-                        self._ledger.append(batch)
-                        batch = []
+            for line in lines(path):
+                if (entry := reader.read(line, number)) is not None:
+                    batch.append(entry)
+                if len(batch) >= BATCH:
+                    self._ledger.append(batch)
+                    batch = []
         batch.extend(reader.expired(self._wall_s()))
         self._ledger.append(batch)
 

@@ -1,7 +1,9 @@
 """The journal on this machine's disk: one writer to a boot, numbered segments, a lock that dies with its process."""
 
+import errno
 import fcntl
 import logging
+import mmap
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -12,29 +14,34 @@ from gateway.ports import JournalFailed
 
 _log = logging.getLogger("meterway")
 
-SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENT_BYTES = 4 * 1024 * 1024
+CLOSING_BYTES = 64 * 1024
+"""Of each segment, for the ends of attempts that run when the disk is full."""
+
 _LOCK = ".lock"
 _SEGMENT = ".journal"
+_NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
 class FileJournal:
-    """Implements ports.Journal. Each fact is one write() to the end of a file, which a killed process does not lose.
+    """Implements ports.Journal. A fact is a line that is copied into a file mapped into memory.
 
-    Invariant: a write that failed half-way is followed by a line feed, so that it spoils no line but its own.
+    A killed process loses none: its pages are the system's. Each segment's room is reserved when it begins, so no
+    copy fails, and a full disk is noticed at a segment's beginning. Behind the last line a segment is zeros, so only
+    the last line can be torn.
     """
 
     def __init__(self, folder: Path, boot: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.boot = boot
         self.folder = folder
         self._segment_bytes = segment_bytes
-        self._torn = False
-        self._backlog: deque[bytes] = deque()
+        self._backlog: deque[Fact] = deque()
         self.segment = 0
         self.size_bytes = 0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock_fd = _locked(folder / (boot + _LOCK), create=True)
-            self._fd = self._open()
+            self._map = self._open(0)
         except OSError as error:
             raise JournalFailed(_why(folder, error)) from error
 
@@ -42,9 +49,9 @@ class FileJournal:
         """A new attempt is refused while the disk takes nothing; what is known of others waits in the backlog."""
         if isinstance(fact, Opened):
             self.catch_up()
-            self._append(line_of(fact))
+            self._append(fact, CLOSING_BYTES)
             return
-        self._backlog.append(line_of(fact))
+        self._backlog.append(fact)
         try:
             self.catch_up()
         except JournalFailed as error:
@@ -53,42 +60,43 @@ class FileJournal:
     def catch_up(self) -> None:
         """Writes what could not be written before. Raises JournalFailed."""
         while self._backlog:
-            self._append(self._backlog[0])
+            self._append(self._backlog[0], 0)
             self._backlog.popleft()
 
-    def _append(self, line: bytes) -> None:
-        try:
-            if self._torn:
-                line = b"\n" + line
-            written = os.write(self._fd, line)
-        except OSError as error:
-            raise JournalFailed(_why(self.folder, error)) from error
-        self.size_bytes += written
-        self._torn = written < len(line)
-        if self._torn:
-            raise JournalFailed(f"the journal in {self.folder} took only a part of a line: is the disk full?")
-        if self.size_bytes >= self._segment_bytes:
-            self._next_segment()
+    def _append(self, fact: Fact, spare_bytes: int) -> None:
+        line = line_of(fact)
+        if self.size_bytes + len(line) + spare_bytes > self._segment_bytes:
+            self._next_segment(len(line) + spare_bytes)
+        end = self.size_bytes + len(line)
+        self._map[self.size_bytes : end] = line
+        self.size_bytes = end
 
     def close(self) -> None:
-        os.close(self._fd)
+        self._map.close()
         os.close(self._lock_fd)
 
-    def _next_segment(self) -> None:
-        """A full disk keeps the old segment going: the next write tells."""
-        self.segment += 1
+    def _next_segment(self, needed_bytes: int) -> None:
+        if needed_bytes > self._segment_bytes:
+            raise JournalFailed(f"{needed_bytes} bytes are more than a segment of the journal in {self.folder} holds")
         try:
-            fd = self._open()
-        except OSError:
-            self.segment -= 1
-            return
-        os.close(self._fd)
-        self._fd = fd
-        self.size_bytes = 0
+            following = self._open(self.segment + 1)
+        except OSError as error:
+            raise JournalFailed(_why(self.folder, error)) from error
+        self._map.close()
+        self._map, self.size_bytes = following, 0
+        self.segment += 1
 
-    def _open(self) -> int:
-        path = segment_path(self.folder, self.boot, self.segment)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def _open(self, segment: int) -> mmap.mmap:
+        path = segment_path(self.folder, self.boot, segment)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _reserve(fd, self._segment_bytes)
+            return mmap.mmap(fd, self._segment_bytes)
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(fd)
 
 
 class NoJournal:
@@ -105,6 +113,14 @@ def segment_path(folder: Path, boot: str, segment: int) -> Path:
 def segments(folder: Path, boot: str) -> list[Path]:
     """Oldest first."""
     return sorted(folder.glob(f"{boot}.*{_SEGMENT}"))
+
+
+def lines(path: Path, offset: int = 0, bytes_max: int = -1) -> list[bytes]:
+    """The whole lines from that place on, with their ends."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        written = file.read(bytes_max).partition(b"\0")[0]
+    return written[: written.rfind(b"\n") + 1].splitlines(keepends=True)
 
 
 def remove(folder: Path, boot: str) -> None:
@@ -136,6 +152,16 @@ def _locked(path: Path, *, create: bool) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _reserve(fd: int, size_bytes: int) -> None:
+    """Blocks of the disk, not only a length: a write to a page without one would end the process."""
+    try:
+        os.posix_fallocate(fd, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in _NO_RESERVING:
+            raise
+        os.pwrite(fd, bytes(size_bytes), 0)
 
 
 def _why(folder: Path, error: OSError) -> str:
