@@ -109,11 +109,9 @@ def _text(raw: bytes) -> str | None:
 
 def _kind(shape: openai.ErrorShape | None, status: int, body: bytes) -> FailureKind:
     kind, by_status = _by_code(shape), _BY_STATUS.get(status)
-    if kind is FailureKind.INVALID_REQUEST and status in _PLAIN:
+    vague = kind is FailureKind.INVALID_REQUEST and status in _PLAIN
+    if kind is None or vague or (kind is FailureKind.SERVER_ERROR and status < 500):
         kind = by_status
-    elif kind is FailureKind.SERVER_ERROR and status < 500:
-        kind = by_status
-    kind = kind or by_status
     if kind is None:
         kind = FailureKind.INVALID_REQUEST if 400 <= status < 500 else FailureKind.SERVER_ERROR
     kind = _in_words(kind, shape)
