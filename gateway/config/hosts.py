@@ -13,6 +13,8 @@ _OLDER_LIMIT = ((NEWER_LIMIT, "max_tokens"),)
 PLAIN = Quirks()
 _CHAT_ONLY: frozenset[str] = frozenset()
 _NO_STORE = frozenset({"store", "metadata", "prompt_cache_key", "safety_identifier", "verbosity"})
+_THOUGHTS = frozenset({"reasoning_content", "reasoning_details"})
+"""Where what was thought is told, but refused when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,12 @@ HOSTS: dict[str, Host] = {
     ),
     "cerebras": _chat(
         "https://api.cerebras.ai/v1",
-        Quirks(NEWER_LIMIT, refuses=_NO_STORE | {"frequency_penalty", "presence_penalty"}, native=_CHAT_ONLY),
+        Quirks(
+            NEWER_LIMIT,
+            refuses=_NO_STORE | {"frequency_penalty", "presence_penalty"},
+            refuses_said=_THOUGHTS,
+            native=_CHAT_ONLY,
+        ),
     ),
     "deepseek": _chat(
         "https://api.deepseek.com/v1", Quirks(renames=_OLDER_LIMIT, refuses=_NO_STORE, native=_CHAT_ONLY)
@@ -65,7 +72,12 @@ HOSTS: dict[str, Host] = {
     "fireworks": _chat("https://api.fireworks.ai/inference/v1"),
     "groq": _chat(
         "https://api.groq.com/openai/v1",
-        Quirks(NEWER_LIMIT, refuses=frozenset({"logprobs", "top_logprobs", "logit_bias"}), native=_CHAT_ONLY),
+        Quirks(
+            NEWER_LIMIT,
+            refuses=frozenset({"logprobs", "top_logprobs", "logit_bias"}),
+            refuses_said=_THOUGHTS | {"reasoning"},
+            native=_CHAT_ONLY,
+        ),
     ),
     "mistral": _chat(
         "https://api.mistral.ai/v1",
@@ -73,6 +85,7 @@ HOSTS: dict[str, Host] = {
             stream_usage=False,
             renames=(("seed", "random_seed"), *_OLDER_LIMIT),
             refuses=_NO_STORE | {"user", "logit_bias"},
+            refuses_said=_THOUGHTS | {"reasoning"},
         ),
     ),
     "openrouter": _chat("https://openrouter.ai/api/v1"),

@@ -35,6 +35,11 @@ REFUSED: dict[str, set[str]] = {
 }
 OLDER_ALONE = {"deepseek", "mistral", "perplexity"}
 NEWER = {"cerebras", "groq", "xai"}
+UNSAID = {
+    "cerebras": {"reasoning_content", "reasoning_details"},
+    "groq": {"reasoning", "reasoning_content", "reasoning_details"},
+    "mistral": {"reasoning", "reasoning_content", "reasoning_details"},
+}
 WITHOUT_EMBEDDINGS = {"cerebras", "deepseek", "groq", "perplexity", "xai"}
 
 
@@ -65,6 +70,24 @@ async def test_a_limit_on_the_output_is_said_in_the_hosts_own_word(kind: str) ->
         assert (await ask(house, "responses", body_of("responses", max_output_tokens=77))).status == 200
         own = NEWER_LIMIT if kind in NEWER else "max_tokens"
         assert {name: v for name, v in sent(house, "chat").items() if name.startswith("max_")} == {own: 77}
+
+
+@pytest.mark.parametrize("kind", CHAT_HOSTS)
+async def test_what_was_thought_goes_back_only_to_hosts_that_take_it(kind: str) -> None:
+    thought = {"reasoning_content": "Hm.", "reasoning": "Hm.", "reasoning_details": [{"type": "reasoning.text"}]}
+    answer = {"role": "assistant", "content": "Yes.", **thought}
+    talk = [{"role": "user", "content": '"reasoning_content"'}, answer, {"role": "user", "content": "Why?"}]
+    async with speaking("chat", providers={"chat": {"kind": kind}}) as house:
+        seen = await ask(house, "chat", body_of("chat", messages=talk))
+        unsaid = UNSAID.get(kind, set())
+        assert (seen.status, set(house.record.dropped)) == (200, {f"messages.{name}" for name in unsaid})
+        left = {name: value for name, value in answer.items() if name not in unsaid}
+        assert sent(house, "chat")["messages"] == [talk[0], left, talk[2]]
+        blocks = [{"type": "thinking", "thinking": "Hm.", "signature": ""}, {"type": "text", "text": "Yes."}]
+        talk[1] = {"role": "assistant", "content": blocks}
+        seen = await ask(house, "messages", body_of("messages", messages=talk))
+        assert seen.status == 200, seen
+        assert not set(sent(house, "chat")["messages"][1]) & unsaid
 
 
 @pytest.mark.parametrize("kind", CHAT_HOSTS)
