@@ -43,7 +43,7 @@ system-needs:
 test: $(READY) system-needs  ## every test of the short programme (under 20 minutes on 2 cores)
 	METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long and not programs"
 
-test-clients: $(READY)  ## real programs (Claude Code, Codex, pydantic-ai, openai-agents, llm) on targets of other dialects
+test-clients: $(READY)  ## real programs (Claude Code, Codex, opencode, aider, pydantic-ai, openai-agents, llm) on targets of other dialects
 	$(BIN)/pytest tests/e2e -m programs --timeout 600
 
 test-long: $(READY) system-needs  ## the long programme: more examples, more kills, soak

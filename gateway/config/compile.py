@@ -93,7 +93,7 @@ def _provider(
     quirks = _quirks(host, section, origin, base_path)
     return Provider(
         name,
-        host.dialect,
+        "chat" if quirks.api_version else host.dialect,
         origin,
         base_path,
         credentials,
@@ -106,7 +106,9 @@ def _provider(
 
 
 def _quirks(host: Host, section: ProviderSection, origin: Origin, base_path: str) -> Quirks:
-    """Azure's newer path is OpenAI's own; reasoning models at OpenAI itself take the newer limit alone."""
+    """Azure's newer path is OpenAI's own, its older one knows no responses; reasoning models at OpenAI itself take the
+    newer limit alone.
+    """
     quirks = host.quirks
     if section.kind == AZURE:
         if base_path.endswith("/openai/v1"):

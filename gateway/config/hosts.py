@@ -7,9 +7,14 @@ from gateway.domain.catalog import NATIVE, AuthStyle, Quirks
 NEWER_LIMIT = "max_completion_tokens"
 """Reasoning models at OpenAI take the newer name alone; elsewhere the older one is what every host knows."""
 
+_OLDER_LIMIT = ((NEWER_LIMIT, "max_tokens"),)
+"""Where the newer name is refused, or overlooked so that nothing limits the output."""
+
 PLAIN = Quirks()
 _CHAT_ONLY: frozenset[str] = frozenset()
 _NO_STORE = frozenset({"store", "metadata", "prompt_cache_key", "safety_identifier", "verbosity"})
+_THOUGHTS = frozenset({"reasoning_content", "reasoning_details"})
+"""Where what was thought is told, but refused when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +59,39 @@ HOSTS: dict[str, Host] = {
     ),
     "cerebras": _chat(
         "https://api.cerebras.ai/v1",
-        Quirks(NEWER_LIMIT, refuses=_NO_STORE | {"frequency_penalty", "presence_penalty"}, native=_CHAT_ONLY),
+        Quirks(
+            NEWER_LIMIT,
+            refuses=_NO_STORE | {"frequency_penalty", "presence_penalty"},
+            refuses_said=_THOUGHTS,
+            native=_CHAT_ONLY,
+        ),
     ),
-    "deepseek": _chat("https://api.deepseek.com/v1", Quirks(refuses=_NO_STORE, native=_CHAT_ONLY)),
+    "deepseek": _chat(
+        "https://api.deepseek.com/v1", Quirks(renames=_OLDER_LIMIT, refuses=_NO_STORE, native=_CHAT_ONLY)
+    ),
     "fireworks": _chat("https://api.fireworks.ai/inference/v1"),
     "groq": _chat(
         "https://api.groq.com/openai/v1",
-        Quirks(NEWER_LIMIT, refuses=frozenset({"logprobs", "top_logprobs", "logit_bias"}), native=_CHAT_ONLY),
+        Quirks(
+            NEWER_LIMIT,
+            refuses=frozenset({"logprobs", "top_logprobs", "logit_bias"}),
+            refuses_said=_THOUGHTS | {"reasoning"},
+            native=_CHAT_ONLY,
+        ),
     ),
     "mistral": _chat(
         "https://api.mistral.ai/v1",
-        Quirks(stream_usage=False, renames=(("seed", "random_seed"),), refuses=_NO_STORE | {"user", "logit_bias"}),
+        Quirks(
+            stream_usage=False,
+            renames=(("seed", "random_seed"), *_OLDER_LIMIT),
+            refuses=_NO_STORE | {"user", "logit_bias"},
+            refuses_said=_THOUGHTS | {"reasoning"},
+        ),
     ),
     "openrouter": _chat("https://openrouter.ai/api/v1"),
-    "perplexity": _chat("https://api.perplexity.ai", Quirks(refuses=_NO_STORE, native=_CHAT_ONLY)),
+    "perplexity": _chat(
+        "https://api.perplexity.ai", Quirks(renames=_OLDER_LIMIT, refuses=_NO_STORE, native=_CHAT_ONLY)
+    ),
     "together": _chat("https://api.together.xyz/v1"),
     "xai": _chat("https://api.x.ai/v1", Quirks(NEWER_LIMIT, native=_CHAT_ONLY)),
     "llamacpp": _local(8080),

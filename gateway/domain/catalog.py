@@ -100,7 +100,8 @@ class Quirks:
     """How a host differs from others of its dialect.
 
     `output_limit` is its name for the limit on the output, `api_version` Azure's, whose paths name the deployment.
-    `stream_usage` is false where the wish for usage is refused. `renames` and `refuses` are members of a request.
+    `stream_usage` is false where the wish for usage is refused. `renames` and `refuses` are members of a request,
+    `refuses_said` those of a message.
     """
 
     output_limit: str = "max_tokens"
@@ -108,6 +109,7 @@ class Quirks:
     stream_usage: bool = True
     renames: tuple[tuple[str, str], ...] = ()
     refuses: frozenset[str] = frozenset()
+    refuses_said: frozenset[str] = frozenset()
     native: frozenset[str] = frozenset({"embeddings"})
 
 

@@ -58,7 +58,12 @@ class ErrorShape(Struct):
 
 
 class ErrorBody(Struct):
-    error: ErrorShape | str
+    """Some hosts leave the envelope out, and say at the top what others say inside `error`."""
+
+    error: ErrorShape | str | None = None
+    message: Raw = Raw()
+    type: str | None = None
+    code: str | int | None = None
 
 
 class ReplyChoice(Struct):

@@ -112,7 +112,7 @@ class AttemptLoop:
             self._left = min(self._left, 1)
         order = planned.order
         if self._session is not None and self._session.bound and self._session.pin is not None:
-            order = tuple(one for one in order if one.id == self._session.pin)
+            order = tuple(one for one in order if one.credential.id == self._session.pin)
         if not route.lossy:
             order = tuple(one for one in order if self._expressible(one))
         return planned if order is planned.order else replace(planned, order=order)

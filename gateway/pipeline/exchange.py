@@ -174,7 +174,7 @@ class Exchange:
         session = self._session
         if (answer_id := self.trace.answer_id) is not None:
             key = session_key(self._caller.key.tenant.id, _ANSWER + answer_id)
-            self._desk.pins.put(key, served.lease.deployment.id)
+            self._desk.pins.put(key, served.lease.deployment.credential.id)
         if session is None:
             return
         if session.bound:

@@ -39,6 +39,19 @@ def without_foreign(raw: bytes) -> tuple[bytes, bool]:
     return encode(kept), lost_last
 
 
+def without_members(raw: bytes, names: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
+    """Messages without these members, and which of them were there."""
+    if not any(b'"%b"' % name.encode() in raw for name in names):
+        return raw, ()
+    messages = _decode(raw)
+    spoken = [one for one in messages if isinstance(one, dict)]
+    there = tuple(name for name in sorted(names) if any(name in one for one in spoken))
+    for message in spoken:
+        for name in there:
+            message.pop(name, None)
+    return (encode(messages) if there else raw), there
+
+
 def _without(message: dict[str, Any]) -> dict[str, Any]:
     content = message.get("content")
     if isinstance(content, list):

@@ -62,7 +62,7 @@ def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: byte
         if kind is _K.THROTTLED and (hint_s or 0.0) > HINT_MAX_S:
             kind = _K.QUOTA_GONE
     message = (shape.message if shape else None) or f"the provider answered {status}"
-    return Failure(kind, message, status, shape.type if shape else None, Sent.YES, hint_s, body if shape else None)
+    return Failure(kind, message, status, None, Sent.YES, hint_s, body if shape else None)
 
 
 def inner_failure(raw: bytes) -> Failure:
@@ -73,7 +73,7 @@ def inner_failure(raw: bytes) -> Failure:
         shape = shapes.ErrorShape("api_error", "an error of unknown shape")
     kind = _kind(shape, 500, raw)
     reply = b'{"type":"error","error":' + raw + b"}" if raw else None
-    return Failure(kind, shape.message or "no message", 200, shape.type, Sent.YES, None, reply)
+    return Failure(kind, shape.message or "no message", 200, None, Sent.YES, None, reply)
 
 
 def _kind(shape: shapes.ErrorShape | None, status: int, body: bytes) -> FailureKind:

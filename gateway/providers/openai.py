@@ -18,7 +18,7 @@ from gateway.formats import chat_turns, openai
 from gateway.providers import openai_errors
 from gateway.providers.chat_body import members_of
 from gateway.providers.chat_turns import ChatReader
-from gateway.providers.foreign import is_mixed, without_foreign
+from gateway.providers.foreign import is_mixed, without_foreign, without_members
 from gateway.providers.openai_errors import inner_failure
 from gateway.providers.openai_usage import tier_of, usage_of
 from gateway.providers.sse import Frame, Framer, FramingError
@@ -41,7 +41,7 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     members = request.members
     dropped: tuple[str, ...] = ()
     quirks = deployment.provider.quirks
-    if quirks.refuses or quirks.renames:
+    if quirks.refuses or quirks.renames or quirks.refuses_said:
         members, dropped = _as_the_host_likes(members, quirks)
     if _DETAILS in members.get("messages", b"") and is_mixed(members["messages"]):
         members = {**members, "messages": without_foreign(members["messages"])[0]}
@@ -88,7 +88,11 @@ def _as_the_host_likes(members: dict[str, bytes], quirks: Quirks) -> tuple[dict[
     """The members by the names that the host knows, without those that it refuses; and which these were."""
     names = dict(quirks.renames)
     kept = {names.get(name, name): value for name, value in members.items() if name not in quirks.refuses}
-    return kept, tuple(name for name in members if name in quirks.refuses)
+    dropped = [name for name in members if name in quirks.refuses]
+    if quirks.refuses_said and kept.get("messages", b"")[:1] == b"[":
+        kept["messages"], unsaid = without_members(kept["messages"], quirks.refuses_said)
+        dropped += [f"messages.{name}" for name in unsaid]
+    return kept, tuple(dropped)
 
 
 def _limited(members: dict[str, bytes], limit: int, quirks: Quirks) -> dict[str, bytes]:

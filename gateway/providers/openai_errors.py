@@ -25,6 +25,7 @@ _BY_CODE = {
     "engine_overloaded": FailureKind.OVERLOADED,
     "context_length_exceeded": FailureKind.CONTEXT_LENGTH,
     "string_above_max_length": FailureKind.CONTEXT_LENGTH,
+    "exceed_context_size_error": FailureKind.CONTEXT_LENGTH,
     "content_filter": FailureKind.CONTENT_FILTER,
     "content_policy_violation": FailureKind.CONTENT_FILTER,
     "invalid_api_key": FailureKind.AUTH,
@@ -53,6 +54,20 @@ _BY_STATUS = {
     429: FailureKind.THROTTLED,
     529: FailureKind.OVERLOADED,
 }
+_PLAIN = frozenset({401, 402, 403, 429})
+"""These say more than `invalid_request_error`, which some hosts give to every error; so does a 404 than `api_error`."""
+
+_BY_WORDS = (
+    ("maximum context length", FailureKind.CONTEXT_LENGTH),
+    ("model's context length is only", FailureKind.CONTEXT_LENGTH),
+    ("longer than the model's context length", FailureKind.CONTEXT_LENGTH),
+    ("maximum prompt length", FailureKind.CONTEXT_LENGTH),
+    ("input_too_large", FailureKind.CONTEXT_LENGTH),
+    ("exceeds the available context size", FailureKind.CONTEXT_LENGTH),
+    ("Incorrect API key", FailureKind.AUTH),
+    ("No models loaded", FailureKind.MODEL_NOT_FOUND),
+)
+"""Hosts without a code for it say in words alone what a 400 is."""
 
 
 def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes, wall_s: float) -> Failure:
@@ -60,21 +75,14 @@ def decode_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: byte
     if 300 <= status < 400:
         return Failure(FailureKind.REDIRECT, f"the provider answered with a redirect ({status})", status, sent=Sent.YES)
     shape = _error_shape(body)
-    kind = _by_code(shape) or _BY_STATUS.get(status)
-    if kind is None:
-        kind = FailureKind.INVALID_REQUEST if 400 <= status < 500 else FailureKind.SERVER_ERROR
-    if kind is FailureKind.SERVER_ERROR and status == 503 and b"capacity" in body:
-        kind = FailureKind.OVERLOADED
-    elif kind is FailureKind.INVALID_REQUEST and status == 413:
-        kind = FailureKind.TOO_LARGE
+    kind = _kind(shape, status, body)
     hint_s = None
     if kind in (FailureKind.THROTTLED, FailureKind.OVERLOADED, FailureKind.SERVER_ERROR, FailureKind.QUOTA_GONE):
         hint_s = wait_hint_s(_texts(headers), body, wall_s)
         if kind is FailureKind.THROTTLED and ((hint_s or 0.0) > HINT_MAX_S or _PER_DAY in body):
             kind = FailureKind.QUOTA_GONE
     message = (shape.message if shape else None) or f"the provider answered {status}"
-    code = None if shape is None or shape.code is None else str(shape.code)
-    return Failure(kind, message, status, code, Sent.YES, hint_s, body if shape else None)
+    return Failure(kind, message, status, _code(shape), Sent.YES, hint_s, body if shape else None)
 
 
 def _texts(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
@@ -83,10 +91,33 @@ def _texts(headers: Sequence[tuple[bytes, bytes]]) -> Mapping[str, str]:
 
 def _error_shape(body: bytes) -> openai.ErrorShape | None:
     try:
-        error = openai.decode_error_body(body).error
+        told = openai.decode_error_body(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return openai.ErrorShape(message=error) if isinstance(error, str) else error
+    if isinstance(told.error, openai.ErrorShape):
+        return told.error
+    message = told.error or _text(bytes(told.message))
+    return openai.ErrorShape(message=message, type=told.type, code=told.code) if message else None
+
+
+def _text(raw: bytes) -> str | None:
+    """Mistral's message may be a list of what is wrong."""
+    if not raw or raw == b"null":
+        return None
+    return openai.decode_text(raw) if raw[:1] == b'"' else raw.decode(errors="replace")
+
+
+def _kind(shape: openai.ErrorShape | None, status: int, body: bytes) -> FailureKind:
+    kind, by_status = _by_code(shape), _BY_STATUS.get(status)
+    vague = kind is FailureKind.INVALID_REQUEST and status in _PLAIN
+    if kind is None or vague or (kind is FailureKind.SERVER_ERROR and status < 500):
+        kind = by_status
+    if kind is None:
+        kind = FailureKind.INVALID_REQUEST if 400 <= status < 500 else FailureKind.SERVER_ERROR
+    kind = _in_words(kind, shape)
+    if kind is FailureKind.SERVER_ERROR and status == 503 and b"capacity" in body:
+        return FailureKind.OVERLOADED
+    return FailureKind.TOO_LARGE if kind is FailureKind.INVALID_REQUEST and status == 413 else kind
 
 
 def _by_code(shape: openai.ErrorShape | None) -> FailureKind | None:
@@ -94,6 +125,18 @@ def _by_code(shape: openai.ErrorShape | None) -> FailureKind | None:
         return None
     found = _BY_CODE.get(shape.code) if isinstance(shape.code, str) else None
     return found or _BY_CODE.get(shape.type or "")
+
+
+def _in_words(kind: FailureKind, shape: openai.ErrorShape | None) -> FailureKind:
+    if kind is not FailureKind.INVALID_REQUEST or shape is None or not shape.message:
+        return kind
+    return next((found for said, found in _BY_WORDS if said in shape.message), kind)
+
+
+def _code(shape: openai.ErrorShape | None) -> str | None:
+    """A status repeated or a sentence is no code."""
+    code = None if shape is None or isinstance(shape.code, int) else shape.code
+    return None if code is None or code.isdecimal() or " " in code else code
 
 
 def inner_failure(raw: bytes) -> Failure:
@@ -108,5 +151,5 @@ def inner_failure(raw: bytes) -> Failure:
     if kind is None:
         status = int(shape.code) if isinstance(shape.code, int) or str(shape.code).isdecimal() else 500
         kind = _BY_STATUS.get(status, FailureKind.SERVER_ERROR)
-    code = None if shape.code is None else str(shape.code)
-    return Failure(kind, shape.message or "no message", 200, code, Sent.YES, None, b'{"error":' + raw + b"}")
+    reply = b'{"error":' + raw + b"}"
+    return Failure(_in_words(kind, shape), shape.message or "no message", 200, _code(shape), Sent.YES, None, reply)

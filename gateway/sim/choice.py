@@ -85,8 +85,11 @@ def _describes(when: When, facts: Facts) -> bool:
 
 
 def bare(path: str) -> str:
-    """The path without the `/v1` or `/v1beta` that clients may or may not send."""
-    return path[3:] if path.startswith("/v1/") else path[7:] if path.startswith("/v1beta/") else path
+    """The path without the `/v1`, `/v1beta` or `/openai/v1` that clients may or may not send."""
+    for base in ("/v1", "/v1beta", "/openai/v1"):
+        if path.startswith(f"{base}/"):
+            return path[len(base) :]
+    return path
 
 
 STEERS: Final = (

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from gateway.sim.ask import ANTHROPIC, Dialect
+from gateway.sim.corpus import CORPUS
 from gateway.sim.event import encode
 from gateway.sim.fault import ErrorIn200, Hint, Status
 
@@ -101,6 +102,10 @@ class Failure:
 
 def failure(dialect: Dialect, fault: Status, request_id: str, now_s: float) -> Failure:
     """`now_s` is wall time, for hints that name a moment."""
+    if fault.like is not None:
+        told = CORPUS[fault.like]
+        said = told.body.encode() if isinstance(told.body, str) else encode(told.body)
+        return Failure(told.status, said, (*told.headers, *fault.headers.items()))
     status, error = _error(dialect, fault, request_id)
     message = _hinted_message(error["error"], fault.hints)
     if message is not None:

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from gateway.sim.corpus import CORPUS
+
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Count = Annotated[int, Meta(ge=0, le=100_000_000_000)]
 
@@ -33,6 +35,12 @@ class Status(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", 
     body: str | None = None
     """Instead of the dialect's error body."""
     details: dict[str, Any] | None = None
+    like: str | None = None
+    """The status, body and headers of a provider's own error by its name in `corpus.py`, e.g. `vllm/context`."""
+
+    def __post_init__(self) -> None:
+        if self.like is not None and self.like not in CORPUS:
+            raise ValueError(f"no error is called {self.like!r}; known: {', '.join(sorted(CORPUS))}")
 
 
 class ErrorIn200(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="error_in_200"):

@@ -180,7 +180,11 @@ class Simulator:
     def _decide(self, request: Recorded, body: bytes, connection_request: int) -> tuple[Ask | None, Reply]:
         self._call_count += 1
         path, headers = bare(request.path), dict(request.headers)
-        found = gemini.PATH.fullmatch(path)
+        more: dict[str, object] | None = None
+        if (deployed := _DEPLOYED.fullmatch(path)) is not None and "api-version=" in request.query:
+            path, more = deployed["path"], {"model": unquote(deployed["model"])}
+        if (found := gemini.PATH.fullmatch(path)) is not None:
+            more = _spoken(found)
         dialect = PATHS.get(path, Dialect.CHAT) if found is None else Dialect.GEMINI
         scene = Scene(_BLANK[dialect], Behaviour(), self._script.seed, self._call_count, self._clock.wall_s())
         if found is None and request.method == "GET" and path.startswith("/models"):
@@ -190,7 +194,7 @@ class Simulator:
         if request.method != "POST":
             return None, refusal(dialect, Status(405, code="method_not_allowed"), scene)
         try:
-            ask = read_ask(dialect, body, None if found is None else _spoken(found))
+            ask = read_ask(dialect, body, more)
             return ask, self._perform(ask, path, headers, connection_request)
         except BadRequest as error:
             details = None if dialect in ANTHROPIC else {"param": error.param}
@@ -262,6 +266,9 @@ class Simulator:
         self._changed.clear()
         await self._changed.wait()
 
+
+_DEPLOYED: Final = re.compile(r"/openai/deployments/(?P<model>[^/]+)(?P<path>/chat/completions|/embeddings)")
+"""Azure names the deployment in the path, and its API by a version."""
 
 _BLANK: Final = {dialect: Ask(dialect, "", {}, 0) for dialect in Dialect}
 
