@@ -1,6 +1,7 @@
 """What a process of the runtime is told by its environment, read once."""
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ class RuntimeConfig:
     environment: str = "development"
     otlp_endpoint: str | None = None
     heartbeat_s: float = 30.0
+    keep_s: float | None = None
 
     @property
     def production(self) -> bool:
@@ -51,7 +53,9 @@ SETTINGS = {
     "environment": "METERWAY_ENVIRONMENT",
     "otlp_endpoint": "METERWAY_OTLP_ENDPOINT",
     "heartbeat_s": "METERWAY_AGENT_HEARTBEAT_S",
+    "keep_s": "METERWAY_AGENT_KEEP_S",
 }
+SECONDS = ("heartbeat_s", "keep_s")
 SECRET_SETTINGS = ("gateway_key", "payload_key")
 
 
@@ -60,8 +64,9 @@ def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
     for field in SECRET_SETTINGS:
         if field in given and secrets.REFERENCE.fullmatch(given[field]) is None:
             given[field] = f"env:{SETTINGS[field]}"
-    if "heartbeat_s" in given:
-        given["heartbeat_s"] = _seconds(given["heartbeat_s"])
+    for field in SECONDS:
+        if field in given:
+            given[field] = _seconds(SETTINGS[field], given[field])
     return checked(RuntimeConfig(**given))
 
 
@@ -73,11 +78,14 @@ def checked(config: RuntimeConfig) -> RuntimeConfig:
     return config
 
 
-def _seconds(text: str) -> float:
+def _seconds(name: str, text: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise ConfigError(f"METERWAY_AGENT_HEARTBEAT_S is {text!r}; give seconds") from None
+        raise ConfigError(f"{name} is {text!r}; give seconds") from None
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"{name} is {text!r}; give more than 0 seconds")
+    return seconds
 
 
 def services_of(config: RuntimeConfig) -> Services:
@@ -87,6 +95,8 @@ def services_of(config: RuntimeConfig) -> Services:
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.store == "memory":
         return local_services(client, **more)
+    if config.keep_s is not None:
+        more["keep_s"] = config.keep_s
     if config.store.startswith(("redis://", "rediss://")):
         return redis_services(client, config.store, **more)
     return sqlite_services(client, Path(config.store), **more)
