@@ -4,12 +4,14 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from agent_runtime.api.agent import Agent
 from agent_runtime.api.services import local_services, redis_services, sqlite_services
 from agent_runtime.connectors import secrets
+from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.desk.services import Services
 from agent_runtime.spec.agent import KEY_LIKE
@@ -35,6 +37,8 @@ class RuntimeConfig:
     otlp_endpoint: str | None = None
     heartbeat_s: float = 30.0
     keep_s: float | None = None
+    admin_url: str | None = None
+    admin_key: str = "env:METERWAY_ADMIN_KEY"
 
     @property
     def production(self) -> bool:
@@ -54,9 +58,13 @@ SETTINGS = {
     "otlp_endpoint": "METERWAY_OTLP_ENDPOINT",
     "heartbeat_s": "METERWAY_AGENT_HEARTBEAT_S",
     "keep_s": "METERWAY_AGENT_KEEP_S",
+    "admin_url": "METERWAY_ADMIN_URL",
+    "admin_key": "METERWAY_ADMIN_KEY",
 }
 SECONDS = ("heartbeat_s", "keep_s")
-SECRET_SETTINGS = ("gateway_key", "payload_key")
+SECRET_SETTINGS = ("gateway_key", "payload_key", "admin_key")
+TOP_UP_USD = Decimal(1)
+"""By so much a run's budget grows each time that a person allows it."""
 
 
 def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
@@ -93,6 +101,9 @@ def services_of(config: RuntimeConfig) -> Services:
     more: dict[str, Any] = {"closers": (client.close,)}
     if config.otlp_endpoint is not None:
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
+    if config.admin_url is not None:
+        treasurer = GatewayTreasurer(config.admin_url, config.admin_key, top_up_usd=TOP_UP_USD)
+        more |= {"treasurer": treasurer, "closers": (client.close, treasurer.close)}
     if config.store == "memory":
         return local_services(client, **more)
     if config.keep_s is not None:
