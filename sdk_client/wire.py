@@ -2,10 +2,13 @@
 
 import json
 import math
+import string
+import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
+from urllib.parse import quote
 
 from sdk_client.errors import (
     AuthFailed,
@@ -38,6 +41,7 @@ CHARACTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 1_000
 MESSAGE_TOKENS = 4
 MESSAGE_MAX = 2_000
+PLAIN = string.punctuation + " "
 
 ERRORS: dict[str, type[LLMError]] = {
     "rate_limit_exceeded": RateLimited,
@@ -126,8 +130,15 @@ def _part(part: Part) -> dict[str, Any] | None:
             return None
 
 
+def tag(text: str) -> str:
+    return quote(text, safe=PLAIN.translate({ord(","): None, ord("="): None}))
+
+
 def headers_of(context: CallContext, key: str, timeout_s: float) -> dict[str, str]:
-    """`timeout_s` is what is left of the deadline; the gateway keeps all of its attempts inside it."""
+    """`timeout_s` is what is left of the deadline; the gateway keeps all of its attempts inside it.
+
+    What a header cannot hold is percent-encoded: ids may come from users.
+    """
     shown = {
         "authorization": f"Bearer {context.key or key}",
         "x-request-timeout-ms": str(max(1, math.floor(timeout_s * 1000))),
@@ -135,10 +146,20 @@ def headers_of(context: CallContext, key: str, timeout_s: float) -> dict[str, st
         "x-run-id": context.run_id,
         "x-parent-run-id": context.parent_run_id,
         "x-priority": context.priority,
-        "x-tags": ",".join(f"{name}={value}" for name, value in context.tags.items()) or None,
+        "x-tags": ",".join(f"{tag(name)}={tag(value)}" for name, value in context.tags.items()) or None,
         "idempotency-key": context.idempotency_key,
+        "traceparent": traceparent(),
     }
-    return {name: value for name, value in shown.items() if value is not None}
+    return {name: quote(value.strip(), safe=PLAIN) for name, value in shown.items() if value is not None}
+
+
+def traceparent() -> str | None:
+    """The place of this call in its process's trace, where OpenTelemetry is in use; this package does not need it."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    here = trace.get_current_span().get_span_context()
+    return f"00-{here.trace_id:032x}-{here.span_id:016x}-{here.trace_flags:02x}" if here.is_valid else None
 
 
 def new_key() -> str:

@@ -3,5 +3,6 @@
 from agent_runtime.api.agent import Agent
 from agent_runtime.api.handle import Handle
 from agent_runtime.api.services import local_services, redis_services, sqlite_services
+from agent_runtime.desk.erasure import erase
 
-__all__ = ["Agent", "Handle", "local_services", "redis_services", "sqlite_services"]
+__all__ = ["Agent", "Handle", "erase", "local_services", "redis_services", "sqlite_services"]

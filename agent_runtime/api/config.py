@@ -1,14 +1,17 @@
 """What a process of the runtime is told by its environment, read once."""
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from agent_runtime.api.agent import Agent
 from agent_runtime.api.services import local_services, redis_services, sqlite_services
 from agent_runtime.connectors import secrets
+from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.desk.services import Services
 from agent_runtime.spec.agent import KEY_LIKE
@@ -33,6 +36,9 @@ class RuntimeConfig:
     environment: str = "development"
     otlp_endpoint: str | None = None
     heartbeat_s: float = 30.0
+    keep_s: float | None = None
+    admin_url: str | None = None
+    admin_key: str = "env:METERWAY_ADMIN_KEY"
 
     @property
     def production(self) -> bool:
@@ -51,8 +57,14 @@ SETTINGS = {
     "environment": "METERWAY_ENVIRONMENT",
     "otlp_endpoint": "METERWAY_OTLP_ENDPOINT",
     "heartbeat_s": "METERWAY_AGENT_HEARTBEAT_S",
+    "keep_s": "METERWAY_AGENT_KEEP_S",
+    "admin_url": "METERWAY_ADMIN_URL",
+    "admin_key": "METERWAY_ADMIN_KEY",
 }
-SECRET_SETTINGS = ("gateway_key", "payload_key")
+SECONDS = ("heartbeat_s", "keep_s")
+SECRET_SETTINGS = ("gateway_key", "payload_key", "admin_key")
+TOP_UP_USD = Decimal(1)
+"""By so much a run's budget grows each time that a person allows it."""
 
 
 def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
@@ -60,8 +72,9 @@ def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
     for field in SECRET_SETTINGS:
         if field in given and secrets.REFERENCE.fullmatch(given[field]) is None:
             given[field] = f"env:{SETTINGS[field]}"
-    if "heartbeat_s" in given:
-        given["heartbeat_s"] = _seconds(given["heartbeat_s"])
+    for field in SECONDS:
+        if field in given:
+            given[field] = _seconds(SETTINGS[field], given[field])
     return checked(RuntimeConfig(**given))
 
 
@@ -73,11 +86,14 @@ def checked(config: RuntimeConfig) -> RuntimeConfig:
     return config
 
 
-def _seconds(text: str) -> float:
+def _seconds(name: str, text: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise ConfigError(f"METERWAY_AGENT_HEARTBEAT_S is {text!r}; give seconds") from None
+        raise ConfigError(f"{name} is {text!r}; give seconds") from None
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"{name} is {text!r}; give more than 0 seconds")
+    return seconds
 
 
 def services_of(config: RuntimeConfig) -> Services:
@@ -85,8 +101,13 @@ def services_of(config: RuntimeConfig) -> Services:
     more: dict[str, Any] = {"closers": (client.close,)}
     if config.otlp_endpoint is not None:
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
+    if config.admin_url is not None:
+        treasurer = GatewayTreasurer(config.admin_url, config.admin_key, top_up_usd=TOP_UP_USD)
+        more |= {"treasurer": treasurer, "closers": (client.close, treasurer.close)}
     if config.store == "memory":
         return local_services(client, **more)
+    if config.keep_s is not None:
+        more["keep_s"] = config.keep_s
     if config.store.startswith(("redis://", "rediss://")):
         return redis_services(client, config.store, **more)
     return sqlite_services(client, Path(config.store), **more)

@@ -3,7 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
-from agent_runtime.contracts.errors import ConfigError, NotAllowed, TooManyRuns, TurnConflict
+from agent_runtime.contracts.errors import ConfigError, NotAllowed, TooManyRuns, TurnConflict, UnknownRun
 from agent_runtime.contracts.run import RunRequest
 from agent_runtime.desk.services import Services
 from agent_runtime.domain.values import RunRef
@@ -55,6 +55,7 @@ async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Adm
     asked = None if request.request_id is None else f"{whose.tenant}/{spec.name}/{request.request_id}"
     if asked is not None and (known := await services.runs.find(asked)) is not None:
         return await _attached(services, known, timeout_s)
+    await _check_repeated(services, request)
     run_id = f"run-{secrets.token_hex(8)}"
     ref = RunRef(
         run_id=run_id,
@@ -77,6 +78,16 @@ async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Adm
             await services.conversations.release(whose, conversation, run_id)
         return await _attached(services, began, timeout_s)
     return Admitted(ref, True, timeout_s)
+
+
+async def _check_repeated(services: Services, request: RunRequest) -> None:
+    """What a run's tools gave is for its owner alone."""
+    if request.retry_of is None:
+        return
+    entry = await services.runs.get(request.retry_of)
+    whose = request.principal
+    if entry is None or (entry.ref.principal.tenant, entry.ref.principal.user) != (whose.tenant, whose.user):
+        raise UnknownRun(f"retry_of is {request.retry_of!r}, which is no run of this user's that is still kept")
 
 
 async def _attached(services: Services, run_id: str, timeout_s: float) -> Admitted:

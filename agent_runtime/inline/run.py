@@ -46,6 +46,11 @@ class InlineRun:
         self._queue.put_nowait(event)
 
     async def drive(self, begun: Begun) -> Outcome:
+        """One span holds all that the run does, and those below it."""
+        with self.desk.services.recorder.span("agent.run", self.state.ref):
+            return await self._drive(begun)
+
+    async def _drive(self, begun: Begun) -> Outcome:
         run_id = self.state.ref.run_id
         started_s = self._clock.now_s()
         self._registry[run_id] = self

@@ -160,7 +160,9 @@ class Runs(Protocol):
         """What a tool call gave, so that a repetition need not run it."""
         ...
 
-    async def erase(self, whose: Principal) -> None: ...
+    async def erase(self, whose: Principal) -> list[str]:
+        """Everything of this user, or of the tenant if no user is given; the runs that it was."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

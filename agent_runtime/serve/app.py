@@ -26,6 +26,7 @@ from agent_runtime.contracts.errors import (
     UnknownRun,
 )
 from agent_runtime.contracts.run import RunRequest
+from agent_runtime.desk.erasure import erase
 from agent_runtime.desk.services import Services
 from agent_runtime.domain.shown import TERMINAL
 from agent_runtime.serve.callers import attached, body_of, principal
@@ -135,12 +136,7 @@ class Door:
 
     async def erase(self, request: Request) -> Response:
         """Everything of this user: conversations, events, results, memories."""
-        whose = principal(request)
-        run_ids = await self._services.conversations.erase(whose)
-        await self._services.events.erase(run_ids)
-        await self._services.runs.erase(whose)
-        if self._services.memory is not None:
-            await self._services.memory.erase(whose)
+        await erase(self._services, principal(request))
         return Response(status_code=204)
 
 

@@ -178,11 +178,12 @@ class MemoryRuns:
     async def keep_result(self, run_id: str, key: str, text: str) -> None:
         self._results.setdefault(run_id, {})[key] = text
 
-    async def erase(self, whose: Principal) -> None:
-        for run_id, entry in list(self._entries.items()):
-            owner = entry.ref.principal
-            if owner.tenant == whose.tenant and whose.user in ("", owner.user):
-                self._forget(run_id)
+    async def erase(self, whose: Principal) -> list[str]:
+        owners = {run_id: entry.ref.principal for run_id, entry in self._entries.items()}
+        gone = [r for r, owner in owners.items() if owner.tenant == whose.tenant and whose.user in ("", owner.user)]
+        for run_id in gone:
+            self._forget(run_id)
+        return gone
 
     def _forget(self, run_id: str) -> None:
         self._entries.pop(run_id, None)

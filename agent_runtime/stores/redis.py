@@ -165,7 +165,8 @@ class RedisRuns:
     async def keep_result(self, run_id: str, key: str, text: str) -> None:
         await self._redis.set(f"ma:result:{run_id}:{key}", text, ex=self._ttl_s)
 
-    async def erase(self, whose: Principal) -> None:
+    async def erase(self, whose: Principal) -> list[str]:
+        gone: list[str] = []
         async for key in self._redis.scan_iter("ma:run:*", count=500):
             found = await self._redis.get(key)
             if found is None:
@@ -175,6 +176,8 @@ class RedisRuns:
                 await self._redis.delete(key)
                 async for result in self._redis.scan_iter(f"ma:result:{owner.run_id}:*", count=500):
                     await self._redis.delete(result)
+                gone.append(owner.run_id)
+        return gone
 
 
 class RedisRoster:

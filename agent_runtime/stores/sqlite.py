@@ -16,8 +16,10 @@ from tenacity.wait import wait_random
 from agent_runtime.domain.todo import Outcome, Shown
 from agent_runtime.domain.values import Principal
 from agent_runtime.ports import Clock, Entry, RunEntry, Turn
+from agent_runtime.stores.clock import SystemClock
 from agent_runtime.stores.codec import ENTRY, TURN, ends, event_of, event_text
 from agent_runtime.stores.memory import MESSAGES_MAX, bounded, with_turn
+from agent_runtime.stores.retention import KEEP_S, Retention
 
 POLL_S = 0.05
 BUSY_S = 10.0
@@ -36,13 +38,17 @@ CREATE TABLE IF NOT EXISTS results (run TEXT, key TEXT, text TEXT, PRIMARY KEY (
 CREATE TABLE IF NOT EXISTS memories (id TEXT PRIMARY KEY, tenant TEXT, user TEXT, agent TEXT, kind TEXT, text TEXT,
     until_s REAL);
 CREATE INDEX IF NOT EXISTS memories_of ON memories (tenant, user, agent);
+CREATE TABLE IF NOT EXISTS kept (run TEXT PRIMARY KEY, until_s REAL);
+CREATE INDEX IF NOT EXISTS kept_until ON kept (until_s);
+CREATE INDEX IF NOT EXISTS turns_of ON turns (run);
 """
 
 
 class SqliteFile:
     """One connection, used by one thread at a time; several processes of a machine may open the same file."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, clock: Clock | None = None, keep_s: float = KEEP_S) -> None:
+        self.retention = Retention(clock or SystemClock(), keep_s)
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
         _write_ahead(self._connection)
@@ -98,6 +104,7 @@ class SqliteEvents:
 
     async def append(self, run_id: str, entries: Sequence[Entry]) -> None:
         def work(connection: sqlite3.Connection) -> None:
+            self._file.retention.touch(connection, run_id)
             row = connection.execute("SELECT count(*), max(ended) FROM events WHERE run = ?", (run_id,)).fetchone()
             number, ended = int(row[0]), bool(row[1])
             for entry in entries:
@@ -163,6 +170,7 @@ class SqliteConversations:
             connection.execute("DELETE FROM turns WHERE tenant = ? AND user = ? AND conversation = ?", key)
             rows = [(*key, one.run_id, number, TURN.dump_json(one).decode()) for number, one in enumerate(turns)]
             connection.executemany("INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._file.retention.touch(connection, turn.run_id)
 
         await self._file.write(work)
 
@@ -203,6 +211,7 @@ class SqliteRuns:
         row = (ref.run_id, ref.principal.tenant, ref.principal.user, request, ENTRY.dump_json(entry).decode())
 
         def work(connection: sqlite3.Connection) -> str:
+            self._file.retention.touch(connection, ref.run_id)
             if connection.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?)", row).rowcount:
                 return ref.run_id
             known = connection.execute("SELECT run FROM runs WHERE request = ?", (request,)).fetchone()
@@ -217,7 +226,7 @@ class SqliteRuns:
         text = ENTRY.dump_json(entry).decode()
         sql = "INSERT INTO runs VALUES (?, ?, ?, NULL, ?) ON CONFLICT (run) DO UPDATE SET entry = excluded.entry"
         row = (outcome.ref.run_id, whose.tenant, whose.user, text)
-        await self._file.write(lambda connection: connection.execute(sql, row))
+        await self._touching(outcome.ref.run_id, sql, row)
 
     async def get(self, run_id: str) -> RunEntry | None:
         rows = await self._file.read("SELECT entry FROM runs WHERE run = ?", run_id)
@@ -228,16 +237,23 @@ class SqliteRuns:
         return rows[0][0] if rows else None
 
     async def keep_result(self, run_id: str, key: str, text: str) -> None:
-        sql = "INSERT OR REPLACE INTO results VALUES (?, ?, ?)"
-        await self._file.write(lambda connection: connection.execute(sql, (run_id, key, text)))
+        await self._touching(run_id, "INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (run_id, key, text))
 
-    async def erase(self, whose: Principal) -> None:
+    async def _touching(self, run_id: str, sql: str, row: tuple[str, ...]) -> None:
         def work(connection: sqlite3.Connection) -> None:
+            self._file.retention.touch(connection, run_id)
+            connection.execute(sql, row)
+
+        await self._file.write(work)
+
+    async def erase(self, whose: Principal) -> list[str]:
+        def work(connection: sqlite3.Connection) -> list[str]:
             sql = "DELETE FROM runs WHERE tenant = ? AND (user = ? OR ? = '') RETURNING run"
             gone = connection.execute(sql, (whose.tenant, whose.user, whose.user)).fetchall()
             connection.executemany("DELETE FROM results WHERE run = ?", gone)
+            return [row[0] for row in gone]
 
-        await self._file.write(work)
+        return await self._file.write(work)
 
 
 class SqliteRoster:

@@ -43,6 +43,7 @@ class OtelRecorder:
             kind = "agent.budget.approval" if record.approval.kind == "budget" else "agent.approval"
             self.counted(f"{kind}.{record.outcome}", **about)
         self._histograms["agent.run.duration_ms"].record(duration_s * 1000, about)
+        trace.get_current_span().set_attributes(told(outcome))
         level = logging.INFO if failure is None else logging.ERROR
         LOG.log(level, "%s", json.dumps(line(outcome, duration_s), ensure_ascii=False))
 
@@ -82,6 +83,22 @@ class OtelRecorder:
 
     def flush(self) -> None:
         """Nothing waits here; whoever made the providers flushes them."""
+
+
+def told(outcome: Outcome) -> dict[str, str | int]:
+    """What a run came to, as attributes of its span."""
+    total, failure = outcome.total, outcome.failure
+    return {
+        "run.id": outcome.ref.run_id,
+        "finish_reason": outcome.finish_reason,
+        "error": "" if failure is None else failure.kind,
+        "llm.calls": total.llm_calls,
+        "llm.tokens.input": total.input_tokens,
+        "llm.tokens.output": total.output_tokens,
+        "llm.cost_nano_usd": total.cost_nano_usd,
+        "tool.calls": outcome.tool_calls,
+        "target": outcome.target,
+    }
 
 
 def line(outcome: Outcome, duration_s: float) -> dict[str, object]:

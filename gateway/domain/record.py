@@ -78,6 +78,7 @@ class ExchangeRecord:
     overrun: bool = False
     replay_of: str | None = None
     dropped: tuple[str, ...] = ()
+    trace_id: str | None = None
 
     @property
     def served_by(self) -> Attempt | None:

@@ -69,7 +69,10 @@ class ModelRequest:
 
 @value
 class Caller:
-    """Who calls and under what terms, taken from the request's head. `deadline_s` is monotonic."""
+    """Who calls and under what terms, taken from the request's head. `deadline_s` is monotonic.
+
+    `traceparent` is the caller's place in a trace, as W3C writes it.
+    """
 
     key: CallerKey
     request_id: str
@@ -81,3 +84,4 @@ class Caller:
     parent_run_id: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
     priority: Priority = Priority.INTERACTIVE
+    traceparent: str | None = None

@@ -49,3 +49,4 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     parent_run_id: str | None = None
     tags: dict[str, str] = {}
     finish_reasons: tuple[str, ...] = ()
+    trace_id: str | None = None

@@ -298,6 +298,7 @@ class Visit:
             parent_run_id=heads.text_of(head, b"x-parent-run-id"),
             tags=heads.tags_of(head),
             priority=heads.priority_of(head),
+            traceparent=heads.traceparent_of(head),
         )
 
     def _check_body(self) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import secrets
 
 from gateway.domain.errors import InvalidRequest
@@ -19,13 +20,23 @@ SESSION_HEADERS = (
     b"session-id",
 )
 SPOKEN = frozenset(
-    {*SESSION_HEADERS, b"x-request-timeout-ms", b"x-run-id", b"x-parent-run-id", b"x-tags", b"x-priority"}
+    {
+        *SESSION_HEADERS,
+        b"x-request-timeout-ms",
+        b"x-run-id",
+        b"x-parent-run-id",
+        b"x-tags",
+        b"x-priority",
+        b"traceparent",
+    }
 )
 """The headers that say something about this request; most requests have none of them."""
 
 TIMEOUT_MAX_MS = 24 * 3_600_000
 ID_BYTES_MAX = 256
 TAGS_MAX = 16
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, version 00."""
 
 
 _BOOT = secrets.token_hex(6)
@@ -84,6 +95,12 @@ def tags_of(head: dict[bytes, bytes]) -> tuple[tuple[str, str], ...]:
     if len(pairs) > TAGS_MAX or not all(name.strip() and equals for name, equals, _ in pairs):
         raise InvalidRequest(f"x-tags is {given[:80]!r}; send at most {TAGS_MAX} pairs such as 'team=a,feature=b'")
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+
+
+def traceparent_of(head: dict[bytes, bytes]) -> str | None:
+    """The caller's place in a trace; what is none is left out, as its standard says."""
+    given = head.get(b"traceparent")
+    return given.decode() if given is not None and _TRACEPARENT.fullmatch(given) else None
 
 
 def text_of(head: dict[bytes, bytes], name: bytes) -> str | None:

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 from gateway.domain.answer import error_for, no_target, untranslatable
+from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import Deployment, Route
 from gateway.domain.errors import DeadlineExceeded, GatewayError
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Health, Sent
@@ -220,13 +221,18 @@ class AttemptLoop:
                 failed.proof()
         return Served(answer, lease)
 
+    def _traced(self, call: UpstreamCall) -> UpstreamCall:
+        """The caller's trace goes on at the provider."""
+        parent = self._caller.traceparent
+        return call if parent is None else replace(call, headers=(*call.headers, (b"traceparent", parent.encode())))
+
     async def _call(self, deployment: Deployment, started_s: float) -> Reply | Relay:
         desk, request = self._desk, self._request
         gathered = self._gathered(deployment)
         if gathered is not None:
             return await self._gather(gathered, deployment, started_s)
         dialect = self._interpreter.dialect(deployment)
-        call = dialect.encode_request(request, deployment, self._deadline_s, self._caller.request_id)
+        call = self._traced(dialect.encode_request(request, deployment, self._deadline_s, self._caller.request_id))
         self._trace.dropped = call.dropped
         reply = await desk.upstream.send(call)
         relay: Relay | None = None
@@ -265,6 +271,7 @@ class AttemptLoop:
         interpreter = Interpreter(desk.dialects, gathered.request, int(self._caller.started_at_s))
         dialect = interpreter.dialect(deployment, translated=self._request.dialect is Dialect.RESPONSES)
         call = dialect.encode_request(gathered.request, deployment, self._deadline_s, self._caller.request_id)
+        call = self._traced(call)
         self._trace.dropped = call.dropped
         reply = await desk.upstream.send(call)
         try:

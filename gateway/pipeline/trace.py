@@ -104,6 +104,7 @@ def record_of(trace: Trace, caller: Caller, request: ModelRequest, now_s: float)
         overrun=trace.overrun,
         replay_of=trace.replay_of,
         dropped=trace.dropped,
+        trace_id=None if caller.traceparent is None else caller.traceparent[3:35],
     )
 
 

@@ -111,6 +111,7 @@ def is_plain(record: ExchangeRecord) -> bool:
         and record.error_code is None
         and record.first_token_s is not None
         and not (record.drops or record.dropped or record.tags or record.run_id or record.parent_run_id or record.panic)
+        and record.trace_id is None
     )
 
 
@@ -194,6 +195,7 @@ def line_of(record: ExchangeRecord) -> LogLine:
         client_gone=record.client_gone,
         run_id=record.run_id,
         parent_run_id=record.parent_run_id,
+        trace_id=record.trace_id,
         tags=dict(record.tags[:_TAGS_MAX]),
         finish_reasons=record.finish_reasons,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent_runtime.api import Agent, local_services
+from agent_runtime.api.config import config_of, services_of
 from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.domain.limits import Limits
@@ -74,6 +75,28 @@ async def test_row_33_the_gateway_alone_repeats_calls(own_lab: Lab) -> None:
         outcome = await one.try_run("go", timeout_s=20)
     assert outcome.outcome.finish_reason == "failed"
     assert 1 <= len(own_lab.bill()) <= 3
+
+
+async def test_row_37_the_commands_keep_a_runs_budget_at_the_gateway_also_for_streams(
+    own_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {
+        "METERWAY_GATEWAY_URL": own_lab.url,
+        "METERWAY_AGENT_KEY": own_lab.key,
+        "METERWAY_ADMIN_URL": own_lab.admin_url,
+        "METERWAY_ADMIN_KEY": own_lab.admin_key,
+        "METERWAY_AGENT_STORE": "memory",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    services = services_of(config_of(environ))
+    async with parent(services).stream("go") as events:
+        async for _ in events:
+            pass
+        ended = (await events.handle.outcome()).outcome
+    await services.close()
+    assert ended.finish_reason == "budget_exceeded"
+    assert 0 < spent_nano_usd(own_lab, ended.ref.run_id) <= BUDGET_NANO_USD
 
 
 def test_a_treasurer_needs_something_to_give() -> None:

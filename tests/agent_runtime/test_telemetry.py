@@ -62,6 +62,10 @@ async def test_row_34_40_47_metrics_and_spans_have_the_checklists_names() -> Non
     assert {"llm.generate", "tool.authorize", "tool.execute", "conversation.get_messages"} <= names
     attributes = spans.get_finished_spans()[0].attributes
     assert attributes is not None
+    [run] = [span for span in spans.get_finished_spans() if span.name == "agent.run"]
+    assert run.attributes is not None
+    assert (run.attributes["finish_reason"], run.attributes["llm.calls"]) == ("complete", 2)
+    assert {span.context.trace_id for span in spans.get_finished_spans()} == {run.context.trace_id}
     assert {"run.id", "agent.name", "tenant", "conversation.id"} <= set(attributes)
 
 

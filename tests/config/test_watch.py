@@ -72,7 +72,7 @@ async def test_a_link_is_followed_to_another_folder(tmp_path: Path) -> None:
     async def until_seen(change: Callable[[], object]) -> None:
         one = asyncio.ensure_future(anext(seen))
         while not one.done():
-            await asyncio.wait([one], timeout=0.5)
+            await asyncio.wait([one], timeout=2)
             if not one.done():
                 change()
         assert one.result() is None

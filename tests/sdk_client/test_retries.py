@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 import sdk_client
 from sdk_client import CallContext, LLMClient, LLMClientSync, Message, errors
@@ -162,6 +163,28 @@ async def test_a_context_is_told_in_headers_and_nothing_else_is() -> None:
         "messages": [{"role": "user", "content": "x"}],
         "temperature": 0.5,
     }
+
+
+async def test_ids_of_users_fit_into_headers_whatever_they_are() -> None:
+    gateway = Gateway(good)
+    context = CallContext(session_id=" größe\r\nx-evil: 1", tags={"user": "a,b=c", "team": "r&d"})
+    assert (await gateway.client().generate(ASK, model="m", context=context)).text == "yes"
+    head = gateway.seen[0].headers
+    assert head["x-session-id"] == "gr%C3%B6%C3%9Fe%0D%0Ax-evil: 1"
+    assert head["x-tags"] == "user=a%2Cb%3Dc,team=r&d"
+    assert "x-evil" not in head
+
+
+async def test_a_trace_goes_on_in_the_gateway_where_there_is_one() -> None:
+    gateway = Gateway(good)
+    await gateway.client().generate(ASK, model="m")
+    with TracerProvider().get_tracer("test").start_as_current_span("outer") as span:
+        await gateway.client().generate(ASK, model="m")
+    here = span.get_span_context()
+    assert "traceparent" not in gateway.seen[0].headers
+    assert (
+        gateway.seen[1].headers["traceparent"] == f"00-{here.trace_id:032x}-{here.span_id:016x}-{here.trace_flags:02x}"
+    )
 
 
 def test_there_are_fifteen_public_names_and_ten_errors() -> None:

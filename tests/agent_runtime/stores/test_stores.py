@@ -11,7 +11,7 @@ from agent_runtime.domain.values import Message, Principal, RunRef, Usage
 from agent_runtime.ports import Entry, Recollection, RunEntry, Turn
 from agent_runtime.stores.clock import SystemClock
 from agent_runtime.stores.recollections import SqliteMemory
-from agent_runtime.stores.sqlite import SqliteFile
+from agent_runtime.stores.sqlite import SqliteConversations, SqliteEvents, SqliteFile, SqliteRuns
 
 ANN, BOB, EVE = Principal("acme", "ann"), Principal("acme", "bob"), Principal("evil", "ann")
 
@@ -142,7 +142,7 @@ async def test_row_17_results_of_calls_are_kept_until_their_owner_is_erased(stor
         await runs.keep_result(known.run_id, "1:0", "done")
     assert await runs.result_of_call("run-ann", "1:0") == "done"
     assert await runs.result_of_call("run-ann", "1:1") is None
-    await runs.erase(ANN)
+    assert await runs.erase(ANN) == ["run-ann"]
     assert await runs.get("run-ann") is None
     assert await runs.result_of_call("run-ann", "1:0") is None
     assert await runs.result_of_call("run-bob", "1:0") == "done"
@@ -160,6 +160,42 @@ async def test_row_46_memories_belong_to_a_user_and_an_agent(tmp_path: Path) -> 
     assert await memory.recall(ANN, "other", "tea", 10, 0.35) == []
     await memory.erase(ANN)
     assert await memory.recall(ANN, "main", "tea", 10, 0.35) == []
+
+
+class Calendar:
+    """A clock that is put forward by hand."""
+
+    def __init__(self) -> None:
+        self.time_s = 1_000_000.0
+
+    def now_s(self) -> float:
+        return self.time_s
+
+    async def sleep_s(self, seconds: float) -> None:
+        self.time_s += seconds
+
+
+async def test_row_46_59_what_nobody_touches_is_swept_out_whole_and_nothing_else_is(tmp_path: Path) -> None:
+    clock = Calendar()
+    file = SqliteFile(tmp_path / "r.db", clock=clock, keep_s=1_000)
+    events, runs, talks = SqliteEvents(file, clock), SqliteRuns(file), SqliteConversations(file, clock)
+    for run_id in ("run-1", "run-2"):
+        await events.append(run_id, [entry(0, "RUN_FINISHED")])
+        await runs.begin(RunEntry(ref(run_id), "x"), f"asked for {run_id}")
+        await runs.keep_result(run_id, "1:0", "done")
+        await talks.keep(ANN, "c", Turn(run_id, "completed", (Message("user", "q"),)))
+    clock.time_s += 999
+    await runs.keep_result("run-2", "1:1", "later")
+    assert await runs.get("run-1") is not None
+    clock.time_s += 601
+    await runs.begin(RunEntry(ref("run-3"), "x"), None)
+    assert (await runs.get("run-1"), await runs.find("asked for run-1")) == (None, None)
+    assert (await events.read("run-1", 0, 0), await runs.result_of_call("run-1", "1:0")) == ([], None)
+    assert [one.run_id for one in await talks.turns(ANN, "c")] == ["run-2"]
+    assert len(await events.read("run-2", 0, 0)) == 1
+    assert await runs.result_of_call("run-2", "1:0") == "done"
+    assert await file.read("SELECT run FROM kept ORDER BY run") == [("run-2",), ("run-3",)]
+    file.close()
 
 
 async def test_row_05_a_worker_is_there_until_it_leaves_or_falls_silent(stores: Any) -> None:

@@ -1,0 +1,170 @@
+"""The journal on disk: what was written is read again, by the living and after a death; a full disk loses nothing."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.formats.journal import Closed, Fact, Opened, fact_of, line_of
+from gateway.ports import JournalFailed
+from gateway.stores import journal as room
+from gateway.stores.bookkeeper import Bookkeeper
+from gateway.stores.journal import CLOSING_BYTES, FileJournal, lines, orphans, segments
+from gateway.stores.sql.opening import Kept
+
+SMALL = 2 * CLOSING_BYTES
+
+
+def opened(name: str, model: str = "m") -> Opened:
+    return Opened(f"{name}.1", name, "acme", "key", 1.0, model, "a", "gpt", "p", 20, 3_000, 120)
+
+
+def closed(name: str) -> Closed:
+    return Closed(f"{name}.1", "post", 2.0, (20, 5), 700, 25, "exact", "p")
+
+
+def facts(folder: Path, boot: str) -> list[Fact | None]:
+    return [fact_of(line) for path in segments(folder, boot) for line in lines(path)]
+
+
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+
+
+def fill(journal: FileJournal) -> int:
+    """Until no attempt is taken any more; how many were."""
+    count = 0
+    try:
+        while journal.segment == 0:
+            journal.write(opened(f"r{count}"))
+            count += 1
+    except JournalFailed:
+        return count
+    return count
+
+
+def test_what_is_written_is_read_over_all_segments(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path, "boot", segment_bytes=SMALL)
+    written: list[Fact] = []
+    for number in range(2_000):
+        written += [opened(f"r{number}"), closed(f"r{number}")]
+        for fact in written[-2:]:
+            journal.write(fact)
+    assert journal.segment > 2
+    assert facts(tmp_path, "boot") == written
+    journal.close()
+
+
+def test_p3_a_killed_process_loses_no_fact(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from tests.stores.test_journal import *\n"
+        "journal = FileJournal(Path(sys.argv[1]), 'boot')\n"
+        "for n in range(100): journal.write(opened(f'r{n}'))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    assert list(orphans(tmp_path)) == ["boot"]
+    assert facts(tmp_path, "boot") == [opened(f"r{n}") for n in range(100)]
+
+
+@given(st.binary(max_size=40), st.integers(0, 400))
+def test_r13_only_the_last_line_can_be_torn(hole: bytes, at: int) -> None:
+    whole, torn = line_of(opened("r1")), bytearray(line_of(opened("r2")))
+    torn[at % len(torn) : at % len(torn) + len(hole)] = b"\0" * len(hole)
+    path = Path(f"/dev/shm/meterway-torn-{os.getpid()}")
+    path.write_bytes(whole + bytes(torn) + bytes(500))
+    try:
+        expected = [opened("r1"), opened("r2")] if bytes(torn) == line_of(opened("r2")) else [opened("r1")]
+        assert [fact_of(line) for line in lines(path)] == expected
+    finally:
+        path.unlink()
+
+
+def test_r13_a_full_disk_refuses_new_attempts_and_still_takes_the_ends_of_those_that_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FileJournal(tmp_path, "boot", segment_bytes=SMALL)
+    with monkeypatch.context() as patched:
+        full(patched)
+        count = fill(journal)
+        assert (journal.segment, count > 300) == (0, True)
+        with pytest.raises(JournalFailed, match="No space left on device"):
+            journal.write(opened("one more"))
+        for number in range(count):
+            journal.write(closed(f"r{number}"))
+        assert len(facts(tmp_path, "boot")) == 2 * count, "also the ends are on disk while it is full"
+    journal.write(opened("later"))
+    assert facts(tmp_path, "boot")[-1] == opened("later")
+    journal.close()
+
+
+def test_r13_what_found_no_room_at_all_is_written_when_there_is_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = FileJournal(tmp_path, "boot", segment_bytes=SMALL)
+    with monkeypatch.context() as patched:
+        full(patched)
+        fill(journal)
+        ends = [closed(f"r{number}") for number in range(2_000)]
+        for fact in ends:
+            journal.write(fact)
+        assert facts(tmp_path, "boot")[-1] != ends[-1]
+    journal.catch_up()
+    assert [fact for fact in facts(tmp_path, "boot") if isinstance(fact, Closed)] == ends
+    journal.close()
+
+
+def test_a_file_system_that_reserves_nothing_gets_its_blocks_by_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", cannot)
+    journal = FileJournal(tmp_path, "boot")
+    journal.write(opened("r1"))
+    (path,) = segments(tmp_path, "boot")
+    assert path.stat().st_blocks * 512 >= room.SEGMENT_BYTES
+    assert facts(tmp_path, "boot") == [opened("r1")]
+    journal.close()
+
+
+def test_a_fact_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path, "boot", segment_bytes=SMALL)
+    with pytest.raises(JournalFailed, match="more than a segment"):
+        journal.write(opened("r1", "m" * SMALL))
+    journal.write(opened("r2"))
+    assert facts(tmp_path, "boot") == [opened("r2")]
+    journal.close()
+
+
+def test_the_ledger_follows_over_segments_and_only_what_runs_is_kept(tmp_path: Path) -> None:
+    kept = Kept(f"sqlite:///{tmp_path}/books.db")
+    journal = FileJournal(tmp_path / "journal", "boot", segment_bytes=SMALL)
+    keeper = Bookkeeper(journal, kept.ledger, lambda: 3.0)
+    journal.write(opened("runs long"))
+    told = 0
+    for number in range(1_500):
+        journal.write(opened(f"r{number}"))
+        journal.write(closed(f"r{number}"))
+        if number % 100 == 0:
+            told += keeper.follow()
+    assert told + keeper.follow() == 1_500
+    assert not keeper.behind
+    assert len(segments(tmp_path / "journal", "boot")) == journal.segment + 1, "its first line is still needed"
+    journal.write(closed("runs long"))
+    for number in range(400):
+        journal.write(opened(f"s{number}"))
+        journal.write(closed(f"s{number}"))
+    keeper.finish()
+    assert segments(tmp_path / "journal", "boot") == []
+    assert kept.ledger.entries_of_request("runs long")[0].cost_nano_usd == 700
+    kept.close()
