@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway.domain.reply import Usage
+
 
 class Sent(Enum):
     """Whether the provider may have seen, and thus billed, the request."""
@@ -132,7 +134,8 @@ CONNECT_KINDS = frozenset({FailureKind.DNS, FailureKind.REFUSED, FailureKind.CON
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed attempt. `hint_s` is the provider's clamped wait hint; `reply` its error body, for 4xx as they are."""
+    """One failed attempt. `hint_s` is the provider's clamped wait hint; `reply` its error body, for 4xx as they are;
+    `usage` what the provider counted nonetheless."""
 
     kind: FailureKind
     message: str
@@ -141,6 +144,7 @@ class Failure:
     sent: Sent = Sent.NO
     hint_s: float | None = None
     reply: bytes | None = None
+    usage: Usage | None = None
 
     @property
     def rule(self) -> Rule:

@@ -116,7 +116,11 @@ class Cashier:
         self._desk.journal.write(Beat(self._attempt_id, reached, cost))
 
     def failed(self, failure: Failure) -> None:
-        """An attempt without an answer: nothing, or its input where the provider may have billed it."""
+        """An attempt without an answer: what the provider counted, or nothing, or its input where it may be billed."""
+        if failure.usage is not None and self._attempt_id:
+            cost = 0 if self._price is None else cost_nano_usd(self._price, failure.usage)
+            self._close(EntryKind.POST, failure.usage, Provenance.EXACT, cost, failure.kind.value)
+            return
         billed = failure.rule.charge is not Charge.NOTHING and failure.sent is not Sent.NO
         self._without_answer(failure.kind.value, billed=billed)
 

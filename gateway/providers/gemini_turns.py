@@ -1,6 +1,7 @@
 """Gemini answers as turns."""
 
 from gateway.domain.conversation import Citation
+from gateway.domain.failure import Failure, FailureKind, Sent
 from gateway.domain.reply import Usage
 from gateway.domain.seals import opened
 from gateway.domain.turn import (
@@ -59,14 +60,18 @@ class GeminiReader:
             events.append(Started(self._id, reply.model_version or ""))
         for candidate in reply.candidates or ():
             self._candidate(candidate, events)
-        if not reply.candidates and reply.prompt_feedback is not None and reply.prompt_feedback.block_reason:
-            self._ended.add(0)
-            events.append(Finished(Finish.FILTER))
         self._usage = usage_of(reply.usage_metadata) or self._usage
+        if not reply.candidates and reply.prompt_feedback is not None and reply.prompt_feedback.block_reason:
+            events.append(Failed(self._blocked(reply.prompt_feedback.block_reason)))
         return events
 
     def whole(self, reply: shapes.Reply) -> list[TurnEvent]:
         return self.events(reply) + self.close()
+
+    def _blocked(self, reason: str) -> Failure:
+        """The prompt itself was refused, in a 200 and without an answer, and counted all the same."""
+        message = f"the provider's content filter blocked the prompt ({reason})"
+        return Failure(FailureKind.CONTENT_FILTER, message, 200, sent=Sent.YES, usage=self._usage)
 
     def _candidate(self, candidate: shapes.Candidate, events: list[TurnEvent]) -> None:
         choice = candidate.index

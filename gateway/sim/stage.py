@@ -175,7 +175,9 @@ def _respond(scene: Scene, status: int, headers: Headers, body: Iterable[Step], 
     framing = _framing(wire, kind, fault)
     if wire.gzip and not isinstance(fault, GzipBomb):
         body = gzipped(body)
-    lines = [("content-type", kind), *_own_headers(scene), *headers, *wire.headers.items()]
+    lines = [*_own_headers(scene), *headers, *wire.headers.items()]
+    if not any(name.lower() == "content-type" for name, _ in lines):
+        lines.insert(0, ("content-type", kind))
     if wire.gzip or isinstance(fault, GzipBomb):
         lines.append(("content-encoding", "gzip"))
     body = _shortened(body, fault)

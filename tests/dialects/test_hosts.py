@@ -130,6 +130,32 @@ async def test_a_filter_of_any_provider_is_the_routes_to_decide(policy: str, nam
         assert house.calls("gemini") == (3 if policy == "next" else 0)
 
 
+BLOCKED = (
+    '{"promptFeedback":{"blockReason":"SAFETY"},"modelVersion":"m","responseId":"r",'
+    '"usageMetadata":{"promptTokenCount":9,"totalTokenCount":9}}'
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("policy", ["refuse", "next"])
+async def test_a_prompt_that_gemini_blocks_in_a_200_is_filtered_and_charged(policy: str, stream: bool) -> None:
+    told = {"body": f"data: {BLOCKED}\n\n", "headers": {"content-type": "text/event-stream"}}
+    fault = {"kind": "status", "status": 200} | (told if stream else {"body": BLOCKED})
+    route = {"content_filter": policy}
+    async with speaking("gemini", "openai", route=route, gemini={"otherwise": {"fault": fault}}) as house:
+        for caller in ("chat", "messages", "responses"):
+            seen = await ask(house, caller, body_of(caller, stream=stream))
+            if policy == "next":
+                assert (seen.status, seen.headers["x-gateway-target"]) == (200, "openai/gpt")
+            else:
+                assert (seen.status, seen.error["code"], house.calls("openai")) == (400, "content_filter", 0)
+                assert "blocked the prompt (SAFETY)" in seen.error["message"]
+            assert house.failures[0] == "content_filter" or policy == "next"
+            used = house.record.usage
+            assert house.record.cost_nano_usd == 1_000 * (9 + used.input) + 2_000 * used.output
+            assert used.total == 0 or policy == "next"
+
+
 @pytest.mark.parametrize("version", [None, "2025-04-01-preview"])
 async def test_azure_is_called_by_deployment_and_version(version: str | None) -> None:
     told: dict[str, Any] = {"kind": "azure"} | ({} if version is None else {"api_version": version})
