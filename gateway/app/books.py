@@ -43,6 +43,7 @@ class Books:
         self._keeper: Bookkeeper | None = None
         self._known: set[tuple[str, str]] = set()
         self._dead: list[str] = []
+        self._may_finish = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def share(
@@ -80,6 +81,7 @@ class Books:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(BankAway, TimeoutError):
             async with asyncio.timeout(SETTLE_S):
+                await self.finish_dead()
                 await self.accounts.give_back()
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.finish)
@@ -125,13 +127,13 @@ class Books:
             self._dead.append(boot)
 
     async def finish_dead(self) -> None:
-        """Once the budgets are known: what dead processes truly spent goes to the shared bank."""
+        """Once the budgets are known: what dead processes truly spent goes to the shared bank, or once it is back."""
+        self._may_finish = True
         while self._dead and self._finish is not None:
             try:
                 await self._finish(self._dead[-1])
                 self._dead.pop()
             except BankAway:
-                _log.warning("the credit of a dead process comes back when its lease ends: the shared store is away")
                 return
 
     async def _tend_on(self) -> None:
@@ -141,6 +143,8 @@ class Books:
                     self._file.catch_up()
             with contextlib.suppress(BankAway):
                 await self.accounts.tend()
+            if self._may_finish:
+                await self.finish_dead()
             if self._own is not None:
                 self._own.prune()
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gateway.domain.reply import Usage
+from gateway.domain.symbol import Symbol
 
 
 class Sent(Enum):
@@ -14,7 +15,7 @@ class Sent(Enum):
     YES = "yes"
 
 
-class FailureKind(Enum):
+class FailureKind(Symbol):
     """The rows U1-U29 of the failure table, by name.
 
     FILTERED_HERE is a CONTENT_FILTER on a route that asks another provider then.

@@ -1,9 +1,9 @@
 """The life of one hold: what may follow what, from the reservation to the last word on its cost."""
 
-from enum import Enum
+from gateway.domain.symbol import Symbol
 
 
-class HoldState(Enum):
+class HoldState(Symbol):
     HELD = "held"
     DISPATCHED = "dispatched"
     POSTED = "posted"
@@ -11,7 +11,7 @@ class HoldState(Enum):
     EXPIRED = "expired"
 
 
-class HoldEvent(Enum):
+class HoldEvent(Symbol):
     DISPATCH = "dispatch"
     BEAT = "beat"
     SETTLE = "settle"

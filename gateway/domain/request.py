@@ -3,16 +3,17 @@
 from enum import Enum
 
 from gateway.domain.catalog import CallerKey
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 
-class Operation(Enum):
+class Operation(Symbol):
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
     COUNT_TOKENS = "count_tokens"
 
 
-class Dialect(Enum):
+class Dialect(Symbol):
     OPENAI = "openai"
     RESPONSES = "openai_responses"
     ANTHROPIC = "anthropic"

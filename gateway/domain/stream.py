@@ -1,13 +1,12 @@
 """A streamed answer as a state machine: held back until it has content, then open, then ended or broken."""
 
-from enum import Enum
-
 from gateway.domain.failure import Failure
 from gateway.domain.reply import Usage
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 
-class EventKind(Enum):
+class EventKind(Symbol):
     """What one event of a provider's stream means for the path."""
 
     PROLOGUE = "prologue"
@@ -36,14 +35,14 @@ class StreamEvent:
     id: str | None = None
 
 
-class StreamState(Enum):
+class StreamState(Symbol):
     HELD = "held"
     OPEN = "open"
     ENDED = "ended"
     BROKEN = "broken"
 
 
-class Signal(Enum):
+class Signal(Symbol):
     """What can happen to a stream."""
 
     QUIET = "quiet"

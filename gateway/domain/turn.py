@@ -1,14 +1,13 @@
 """What a model answers, whole or event by event, in the words that all dialects share."""
 
-from enum import Enum
-
 from gateway.domain.conversation import Citation, Refusal, Text, Thinking, ToolCall
 from gateway.domain.failure import Failure
 from gateway.domain.reply import Usage
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 
-class Finish(Enum):
+class Finish(Symbol):
     STOP = "stop"
     STOP_SEQUENCE = "stop_sequence"
     LENGTH = "length"

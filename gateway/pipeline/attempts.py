@@ -114,8 +114,8 @@ class AttemptLoop:
         order = planned.order
         if self._session is not None and self._session.bound and self._session.pin is not None:
             order = tuple(one for one in order if one.credential.id == self._session.pin)
-        if not route.lossy:
-            order = tuple(one for one in order if self._expressible(one))
+        if not route.lossy and len(sayable := [one for one in order if self._expressible(one)]) < len(order):
+            order = tuple(sayable)
         return planned if order is planned.order else replace(planned, order=order)
 
     def _expressible(self, deployment: Deployment) -> bool:
