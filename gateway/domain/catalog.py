@@ -213,8 +213,8 @@ class Deployment:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "gates", self.provider.limits.gates("provider:" + self.credential.id))
-        digest = hashlib.blake2b(self.id.encode(), digest_size=8).digest()
-        object.__setattr__(self, "salt", int.from_bytes(digest, "big"))
+        digest = hashlib.blake2b(self.id.encode(), digest_size=4).digest()
+        object.__setattr__(self, "salt", int.from_bytes(digest, "big") >> 2)
 
     def price_at(self, wall_s: float, service_tier: str | None = None) -> Price | None:
         """What holds for a request that began then and was served at this tier; None where no price is known."""

@@ -4,6 +4,7 @@ from gateway.domain.catalog import Price
 from gateway.domain.reply import Usage
 
 _MILLION = 1_000_000
+_NANO = 1_000_000_000
 TOKENS_MAX = 1 << 40
 """What is affordable at most, where output costs nothing."""
 
@@ -43,10 +44,10 @@ def affordable_output(price: Price, input_tokens: int, nano_usd: int) -> int:
 
 def usd_text(nano_usd: int) -> str:
     """Exact decimal USD without an exponent, such as 0.000125."""
-    whole, fraction = divmod(abs(nano_usd), 1_000_000_000)
-    digits = f"{fraction:09d}".rstrip("0")
+    whole, fraction = divmod(abs(nano_usd), _NANO)
+    digits = str(_NANO + fraction)[1:].rstrip("0")
     sign = "-" if nano_usd < 0 else ""
-    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+    return sign + str(whole) + "." + digits if digits else sign + str(whole)
 
 
 def _tier(price: Price, input_tokens: int) -> Price:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 from gateway.domain.catalog import Deployment
 
-_MASK = (1 << 64) - 1
-_SCALE = 1.0 / (1 << 64)
+_MASK = (1 << 30) - 1
+"""Python multiplies numbers of thirty bits without long arithmetic."""
+
+_SCALE = 1.0 / (1 << 30)
 
 
 def session_key(tenant_id: str, session: str | bytes) -> bytes:
@@ -21,13 +23,13 @@ def rendezvous(key: bytes, deployments: Iterable[Deployment]) -> list[Deployment
 
     Removing a deployment moves only the sessions that were on it.
     """
-    session = int.from_bytes(key[:8], "big")
+    session = int.from_bytes(key[:4], "big") >> 2
     return sorted(deployments, key=lambda deployment: _cost(session, deployment))
 
 
 def _cost(session: int, deployment: Deployment) -> float:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014) makes the two 64-bit numbers a uniform one."""
+    """Two rounds of multiply and fold, as MurmurHash3's finalizer does, make the two numbers a uniform one."""
     mixed = session ^ deployment.salt
-    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
-    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
-    return -math.log(((mixed ^ mixed >> 31) + 1) * _SCALE) / deployment.weight
+    mixed = (mixed ^ mixed >> 15) * 0x2C1B3C6D & _MASK
+    mixed = (mixed ^ mixed >> 12) * 0x297A2D39 & _MASK
+    return -math.log(((mixed ^ mixed >> 15) + 1) * _SCALE) / deployment.weight

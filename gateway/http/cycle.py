@@ -15,6 +15,7 @@ from gateway.wire import failures
 Message = MutableMapping[str, Any]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = (b"connection", b"close")
 
 
 def _status_line(status: int) -> bytes:
@@ -245,29 +246,23 @@ class DoorCycle:
         """Invariant: a head without a content-length is followed by a stream, one with it by one body."""
         self._continue_due = False
         bodiless = self.head.method == b"HEAD"
-        streamed = not bodiless and status not in (204, 304)
-        content = [_STATUS_LINES[status], self._listener.date_line]
-        lines = 3 if self._listener.date_line else 2
-        for name, value in headers:
-            if name == b"content-length":
-                streamed = False
-            elif name == b"connection" and value == b"close":
-                self.keep_alive = False
-                continue
-            content += (name, b": ", value, b"\r\n")
-            lines += 1
+        names = [name for name, _ in headers]
+        streamed = not bodiless and status not in (204, 304) and b"content-length" not in names
+        if b"connection" in names and _CLOSE in headers:
+            headers = [header for header in headers if header != _CLOSE]
+            self.keep_alive = False
         if self.more_body:
             self.keep_alive = False
         self._chunked = streamed and self.head.version != "1.0"
+        lines = [b": ".join(header) for header in headers]
         if not self.keep_alive:
-            content.append(b"connection: close\r\n")
-            lines += 1
+            lines.append(b"connection: close")
         if self._chunked:
-            content.append(b"transfer-encoding: chunked\r\n")
-            lines += 1
-        content.append(b"\r\n")
-        head = b"".join(content)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+            lines.append(b"transfer-encoding: chunked")
+        lines += (b"", b"")
+        head = _STATUS_LINES[status] + self._listener.date_line + b"\r\n".join(lines)
+        ends = len(lines) + (1 if self._listener.date_line else 0)
+        if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
             raise HeaderUnsafe("a response header holds a control byte")
         self.response_started = True
         if streamed or bodiless:

@@ -39,13 +39,13 @@ _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9
 """W3C Trace Context, version 00."""
 
 
-_BOOT = secrets.token_hex(6)
-_numbers = itertools.count(secrets.randbits(24))
+_BOOT = "req_" + secrets.token_hex(6)
+_numbers = itertools.count((1 << 44) + secrets.randbits(40))
 
 
 def new_request_id() -> str:
     """Unique: a random part for the process and a running number. No secret depends on it."""
-    return f"req_{_BOOT}{next(_numbers):012x}"
+    return f"{_BOOT}{next(_numbers):x}"
 
 
 def bearer(head: dict[bytes, bytes]) -> bytes | None:

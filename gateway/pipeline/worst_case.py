@@ -37,21 +37,30 @@ def worst_case(
     request: ModelRequest, deployments: Sequence[Deployment], calibration: Calibration, wall_s: float
 ) -> WorstCase:
     """Over all targets. A target without a price adds nothing: whether it may be used is decided elsewhere."""
-    estimate = max(1, request.needs.input_tokens)
-    factor = max((calibration.factor(d.target) for d in deployments), default=1.0)
-    input_tokens = math.ceil(estimate * factor * SAFETY)
+    factors = [calibration.factor(deployment.target) for deployment in deployments]
+    factor = max(factors) if factors else 1.0
+    input_tokens = math.ceil(max(1, request.needs.input_tokens) * factor * SAFETY)
     choices = request.needs.choices
     output_tokens, output_limit = 0, None
     if request.operation is not Operation.EMBEDDINGS:
         output_tokens, output_limit = _output(request, deployments, choices)
-    prices = prices_of(request, deployments, wall_s)
-    nano_usd = max((ceiling_nano_usd(price, input_tokens, output_tokens) for price in prices), default=0)
+    nano_usd = _ceiling(prices_of(request, deployments, wall_s), input_tokens, output_tokens)
     return WorstCase(input_tokens, output_tokens, choices, nano_usd, output_limit)
 
 
 def prices_of(request: ModelRequest, deployments: Sequence[Deployment], wall_s: float) -> list[Price]:
     """All that the request may be charged at."""
+    if request.service_tier is None:
+        prices = [deployment.price_at(wall_s) for deployment in deployments]
+        return [price for price in prices if price is not None]
     return [price for deployment in deployments for price in deployment.prices_at(wall_s, request.service_tier)]
+
+
+def _ceiling(prices: Sequence[Price], input_tokens: int, output_tokens: int) -> int:
+    dearest = 0
+    for price in prices:
+        dearest = max(dearest, ceiling_nano_usd(price, input_tokens, output_tokens))
+    return dearest
 
 
 def _output(request: ModelRequest, deployments: Sequence[Deployment], choices: int) -> tuple[int, int | None]:
@@ -78,7 +87,7 @@ def clamped(worst: WorstCase, claim: Claim, left: int, prices: Sequence[Price]) 
     if limit < OUTPUT_TOKENS_MIN or worst.output_tokens == 0:
         return None
     output = limit * worst.choices
-    nano_usd = max((ceiling_nano_usd(price, worst.input_tokens, output) for price in prices), default=0)
+    nano_usd = _ceiling(prices, worst.input_tokens, output)
     return WorstCase(worst.input_tokens, output, worst.choices, nano_usd, limit, clamped=True)
 
 

@@ -1,7 +1,10 @@
 """Entries of the ledger to rows and back."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+from sqlalchemy import Boolean
 
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
@@ -22,8 +25,19 @@ _MADE = {
 _PLAIN = [name for name in COLUMNS if name not in _MADE]
 
 
-def row_of(entry: Entry) -> tuple[object, ...]:
-    """In the order of COLUMNS."""
+def insert(names: Sequence[str] = COLUMNS, *, sqlite: bool) -> str:
+    """The statement that takes a row of `row_of`; what is there already stays."""
+    mark, truth = ("?", "?") if sqlite else ("%s", "%s::int::boolean")
+    marks = [
+        f"NULLIF({mark}, '')" if column.nullable else truth if isinstance(column.type, Boolean) else mark
+        for column in map(entries.columns.__getitem__, names)
+    ]
+    columns = ", ".join(f'"{name}"' for name in names)
+    return f"INSERT INTO entries ({columns}) VALUES ({', '.join(marks)}) ON CONFLICT DO NOTHING"  # noqa: S608 - our names
+
+
+def row_of(entry: Entry) -> tuple[str | int | float, ...]:
+    """In the order of COLUMNS. Numbers and texts alone, "" for nothing: sqlite3 looks long at all else."""
     usage = entry.usage
     figures = usage.figures
     user, run, root = entry.user, entry.run_id, entry.root_run_id
@@ -39,9 +53,9 @@ def row_of(entry: Entry) -> tuple[object, ...]:
         entry.model,
         entry.provider,
         entry.provider_model,
-        user and _storable(user),
-        run and _storable(run),
-        root and _storable(root),
+        _storable(user) if user else "",
+        _storable(run) if run else "",
+        _storable(root) if root else "",
         _tags_text(entry.tags) if entry.tags else "{}",
         usage.input,
         usage.output,
@@ -52,15 +66,15 @@ def row_of(entry: Entry) -> tuple[object, ...]:
         entry.tokens,
         entry.price_id,
         "exact" if entry.provenance is Provenance.EXACT else entry.provenance.value,
-        entry.unpriced,
-        entry.late,
-        entry.orphan,
-        entry.replay_of,
-        entry.budget_id,
-        entry.budget_who and _storable(entry.budget_who),
-        entry.actor and _storable(entry.actor),
-        entry.cause and _storable(entry.cause),
-        entry.service_tier and _storable(entry.service_tier),
+        1 if entry.unpriced else 0,
+        1 if entry.late else 0,
+        1 if entry.orphan else 0,
+        entry.replay_of or "",
+        entry.budget_id or "",
+        _storable(entry.budget_who) if entry.budget_who else "",
+        _storable(entry.actor) if entry.actor else "",
+        _storable(entry.cause) if entry.cause else "",
+        _storable(entry.service_tier) if entry.service_tier else "",
     )
 
 

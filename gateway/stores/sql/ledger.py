@@ -11,7 +11,7 @@ from gateway.domain.period import FOREVER_S
 from gateway.stores.sql.converging import LATE, Told, converged
 from gateway.stores.sql.dimensions import dimension
 from gateway.stores.sql.engine import Database
-from gateway.stores.sql.entry_rows import COLUMNS, entry_of, row_of
+from gateway.stores.sql.entry_rows import entry_of, insert, row_of
 from gateway.stores.sql.tables import entries
 
 RUN_RESTS_S = 7 * 86_400.0
@@ -29,9 +29,7 @@ class SqlLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        marks = ", ".join(["?" if database.sqlite else "%s"] * len(COLUMNS))
-        names = ", ".join(f'"{name}"' for name in COLUMNS)
-        self._insert = f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our names
+        self._insert = insert(sqlite=database.sqlite)
 
     def append(self, added: Sequence[Entry]) -> None:
         """What came to be known in another order converges: an attempt has one total, whoever tells it first.

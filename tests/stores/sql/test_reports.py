@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.reply import Usage
 from gateway.ports import Span, UsageRow
-from gateway.stores.sql.entry_rows import COLUMNS, row_of
+from gateway.stores.sql.entry_rows import insert, row_of
 from gateway.stores.sql.opening import Kept
 from tests.postgres import postgres
 from tests.stores.sql.test_contract import entry, fresh
@@ -37,10 +37,8 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
 
 def planted(kept: Kept, *wrong: Entry) -> None:
     """Past the rules of `append`."""
-    marks = ", ".join(["?" if kept.database.sqlite else "%s"] * len(COLUMNS))
-    names = ", ".join(f'"{name}"' for name in COLUMNS)
     with kept.database.begin() as connection:
-        connection.exec_driver_sql(f"INSERT INTO entries ({names}) VALUES ({marks})", [row_of(item) for item in wrong])
+        connection.exec_driver_sql(insert(sqlite=kept.database.sqlite), [row_of(item) for item in wrong])
 
 
 _texts = st.sampled_from(["a", "b"])

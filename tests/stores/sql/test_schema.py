@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine
 from gateway.ports import StoreFailed
 from gateway.stores.sql import schema
 from gateway.stores.sql.engine import Database, open_database
-from gateway.stores.sql.entry_rows import COLUMNS, row_of
+from gateway.stores.sql.entry_rows import COLUMNS, insert, row_of
 from gateway.stores.sql.migrations.running import migrate
 from gateway.stores.sql.opening import Kept
 from gateway.stores.sql.tables import metadata
@@ -74,11 +74,9 @@ def test_an_older_database_is_carried_on_with_all_that_it_holds(url: str, number
     before = raw(url)
     with before.begin() as connection:
         columns = COLUMNS if number > 2 else [name for name in COLUMNS if name != "service_tier"]
-        marks = ", ".join(["?" if before.sqlite else "%s"] * len(columns))
-        names = ", ".join(f'"{name}"' for name in columns)
         row = dict(zip(COLUMNS, row_of(entry()), strict=True))
         values = tuple(row[name] for name in columns)
-        connection.exec_driver_sql(f"INSERT INTO entries ({names}) VALUES ({marks})", [values])
+        connection.exec_driver_sql(insert(columns, sqlite=before.sqlite), [values])
     before.close()
     for _ in range(2):
         kept = Kept(url)
