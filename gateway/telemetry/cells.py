@@ -1,7 +1,7 @@
 """Plain dictionaries of numbers by label values, bounded in number: what the hot path counts in."""
 
-from bisect import bisect_left
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 
 from gateway.telemetry.names import Instrument
 
@@ -83,9 +83,17 @@ def put(cell: Cell, bounds: tuple[float, ...], value: Number) -> None:
     cell[-1] += value
 
 
-def put_all(cells: tuple[Cell, ...], bounds: tuple[float, ...], value: Number) -> None:
-    """One value into histogram cells that have the same bounds."""
-    index = bisect_left(bounds, value)
+def put_all(cells: tuple[Cell, ...], bounds: tuple[float, ...], values: Sequence[Number]) -> None:
+    """Ascending values into histogram cells that have the same bounds: each bound is looked for once."""
+    total, below = sum(values), 0
+    for index, bound in enumerate(bounds):
+        within = bisect_right(values, bound, below)
+        if within > below:
+            for cell in cells:
+                cell[index] += within - below
+            below = within
+            if below == len(values):
+                break
     for cell in cells:
-        cell[index] += 1
-        cell[-1] += value
+        cell[len(bounds)] += len(values) - below
+        cell[-1] += total

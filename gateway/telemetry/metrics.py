@@ -4,16 +4,8 @@ from collections.abc import Callable, Mapping
 
 from gateway.domain.record import Attempt, ExchangeRecord, Provenance
 from gateway.telemetry import names
-from gateway.telemetry.cells import SERIES_MAX, HistogramCells, Labels, Number, NumberCells, put, put_all
-from gateway.telemetry.names import (
-    FIRST_TOKEN_SECONDS,
-    MILLISECONDS,
-    OVERHEAD_SECONDS,
-    SECONDS,
-    TOKENS,
-    Instrument,
-    Kind,
-)
+from gateway.telemetry.cells import SERIES_MAX, HistogramCells, Labels, Number, NumberCells
+from gateway.telemetry.names import Instrument, Kind
 from gateway.telemetry.security import SecurityEvents
 from gateway.telemetry.series import Series, SeriesFinder, fault_of, model_of, outcome_of
 
@@ -61,15 +53,20 @@ class Metrics:
         self._sources[instrument] = source
 
     def sample(self) -> None:
-        """Asks every source. To be called in the loop before a collection."""
+        """Counts what waits and asks every source. To be called in the loop before a collection."""
+        self._fold()
         for instrument, source in self._sources.items():
             self._numbers[instrument].replace(source())
+
+    def _fold(self) -> None:
+        for series in self._known.values():
+            series.fold()
 
     def observe(self, record: ExchangeRecord) -> None:
         attempts = record.attempts
         if attempts:
             series = self._series(record, attempts[-1])
-            _count(record, series)
+            series.add(record)
             model = series.model
             if len(attempts) > 1:
                 self._count_earlier(record, model)
@@ -105,6 +102,7 @@ class Metrics:
         series = self._known.get(kind)
         if series is None:
             if len(self._known) >= _KNOWN_MAX:
+                self._fold()
                 self._known.clear()
             series = self._known[kind] = self._finder.find(record, last)
         return series
@@ -166,25 +164,3 @@ class Metrics:
         if record.overrun:
             provider = record.attempts[-1].provider if record.attempts else ""
             self.count(names.OVERRUNS, (record.tenant, model, provider))
-
-
-def _count(record: ExchangeRecord, series: Series) -> None:
-    for cell in series.ones:
-        cell[0] += 1
-    duration_s, usage = record.duration_s, record.usage
-    put(series.overhead, OVERHEAD_SECONDS, record.overhead_s)
-    put(series.latency, MILLISECONDS, duration_s * 1000)
-    put_all(series.durations, SECONDS, duration_s)
-    for cell in series.inputs:
-        cell[0] += usage.input
-    for cell in series.outputs:
-        cell[0] += usage.output
-    if series.input_sizes:
-        put_all(series.input_sizes, TOKENS, usage.input)
-        put_all(series.output_sizes, TOKENS, usage.output)
-    if series.cost is not None:
-        series.cost[0] += record.cost_nano_usd or 0
-    first_token_s = record.first_token_s
-    if first_token_s is not None and series.first_token is not None:
-        put(series.first_token, FIRST_TOKEN_SECONDS, first_token_s)
-        put_all(series.first_chunks, SECONDS, first_token_s)

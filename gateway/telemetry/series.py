@@ -1,14 +1,15 @@
 """Finds all cells that exchanges of one kind count in, so that the next of that kind counts without look-ups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.domain.errors import Fault
 from gateway.domain.record import Attempt, ExchangeRecord, Provenance
 from gateway.telemetry import names
-from gateway.telemetry.cells import Cell, HistogramCells, NumberCells
-from gateway.telemetry.names import Instrument
+from gateway.telemetry.cells import Cell, HistogramCells, NumberCells, put_all
+from gateway.telemetry.names import FIRST_TOKEN_SECONDS, MILLISECONDS, OVERHEAD_SECONDS, SECONDS, TOKENS, Instrument
 
+WAITING_MAX = 256
 _TEXT_MAX = 200
 _UNKNOWN_MODALITY = "unknown"
 
@@ -32,6 +33,39 @@ class Series:
     first_chunks: tuple[Cell, ...]
     input_sizes: tuple[Cell, ...]
     output_sizes: tuple[Cell, ...]
+    waiting: list[ExchangeRecord] = field(default_factory=list)
+
+    def add(self, record: ExchangeRecord) -> None:
+        """To be counted with the next `fold`, at the latest when so many wait."""
+        self.waiting.append(record)
+        if len(self.waiting) >= WAITING_MAX:
+            self.fold()
+
+    def fold(self) -> None:
+        """Counts all that wait, at a third of what it costs one by one (`python -m benchmarks.micro.telemetry`)."""
+        records = self.waiting
+        if not records:
+            return
+        for cell in self.ones:
+            cell[0] += len(records)
+        durations = sorted([record.duration_s for record in records])
+        put_all((self.overhead,), OVERHEAD_SECONDS, sorted([record.overhead_s for record in records]))
+        put_all((self.latency,), MILLISECONDS, [seconds * 1000 for seconds in durations])
+        put_all(self.durations, SECONDS, durations)
+        inputs, outputs = sorted([r.usage.input for r in records]), sorted([r.usage.output for r in records])
+        for cells, figures in ((self.inputs, inputs), (self.outputs, outputs)):
+            for cell in cells:
+                cell[0] += sum(figures)
+        if self.input_sizes:
+            put_all(self.input_sizes, TOKENS, inputs)
+            put_all(self.output_sizes, TOKENS, outputs)
+        if self.cost is not None:
+            self.cost[0] += sum([record.cost_nano_usd or 0 for record in records])
+        if self.first_token is not None:
+            first = sorted([record.first_token_s or 0.0 for record in records])
+            put_all((self.first_token,), FIRST_TOKEN_SECONDS, first)
+            put_all(self.first_chunks, SECONDS, first)
+        records.clear()
 
 
 class SeriesFinder:

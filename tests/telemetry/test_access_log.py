@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.record import Attempt
@@ -145,6 +145,7 @@ async def test_a_closed_reader_is_counted(pipe: tuple[int, int]) -> None:
     assert log.dropped == 3
 
 
+@example(Usage(1, 2, 0, 0), "100 %d %b %%", 1.0, None, False, ["%s"])
 @given(
     st.builds(Usage, st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**9)),
     st.text(max_size=250),

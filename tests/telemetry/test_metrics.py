@@ -20,6 +20,7 @@ def observed(*records: object, genai_semconv: str = "1.41") -> Metrics:
     metrics = Metrics(genai_semconv)
     for record in records:
         metrics.observe(record)  # type: ignore[arg-type] # samples only
+    metrics.sample()
     return metrics
 
 
