@@ -9,7 +9,8 @@ def report(where: dict[str, str], found: Table, own: dict[str, float], *, rounds
     lines = ["# Benchmark", "", *(f"- {name}: {value}" for name, value in where.items())]
     lines.append(
         "- how: wrk and the upstream (nginx, static) on core 1, each contender alone on core 0; "
-        f"median of {rounds} rounds of {seconds} s, the contenders in turn; limits, metrics, prices and access log on"
+        f"median of {rounds} rounds of {seconds} s, the contenders in turn; limits, metrics, prices and access log on, "
+        "with accounts also budgets, journal and ledger"
     )
     lines += _table("Throughput as a ratio to nginx's plain proxy in the same run", found, _ratio)
     lines += _table("Requests/s", found, lambda row, who: f"{row[who].per_s:,.0f}")
@@ -36,7 +37,7 @@ def _promises(found: Table, own: dict[str, float]) -> list[str]:
     chat, single = found["chat 1 kB reply, c=32"], found["chat 1 kB reply, c=1"]
     stream = found["stream of 31 events, c=32"]
     rows = []
-    for name in ("meterway", "meterway compiled"):
+    for name in (name for name in chat if name.startswith("meterway")):
         ours = chat[name]
         rows.append((f"chat 1 kB, c=32, {name} against nginx", ">= 0.20", f"{ours.per_s / chat['nginx'].per_s:.3f}"))
         if "portkey" in chat:

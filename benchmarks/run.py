@@ -18,6 +18,13 @@ from benchmarks.servers import CHAT_1K, CHAT_8K, STREAM, gateway, nginx_proxy, r
 RESULTS = Path("benchmarks/results")
 SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
 PURE, COMPILED = ".venv/bin/meterway", ".venv-fast/bin/meterway"
+OURS = (
+    ("meterway", PURE, "limits"),
+    ("meterway compiled", COMPILED, "limits"),
+    ("meterway compiled with accounts", COMPILED, "embedded"),
+)
+"""Limits, metrics, prices and the access log are on in all; accounts are budgets, journal and ledger."""
+
 WARM_S = 1
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
@@ -107,17 +114,16 @@ def main() -> None:
             Contender("upstream", up, "/{reply}/chat/completions"),
             Contender("nginx", stack.enter_context(nginx_proxy(up)), "/{reply}/chat/completions"),
         ]
-        port, process = stack.enter_context(gateway(up, PURE))
-        contenders.append(Contender("meterway", port))
-        contenders.append(Contender("meterway compiled", stack.enter_context(gateway(up, COMPILED))[0]))
-        idle_mb = rss_mb(process)
+        ours = {name: stack.enter_context(gateway(up, command, accounts)) for name, command, accounts in OURS}
+        contenders += [Contender(name, port) for name, (port, _) in ours.items()]
+        idle_mb = max(rss_mb(process) for _, process in ours.values())
         if os.environ.get("BENCH_PEERS") == "1":
             contenders += [_contender(peer, up) for peer in peers.started(stack, up)]
         found = {}
         for scenario in scenarios():
             print(f"{scenario.name} …", file=sys.stderr, flush=True)
             found[scenario.name] = measure(scenario, contenders)
-        loaded_mb = rss_mb(process)
+        loaded_mb = max(rss_mb(process) for _, process in ours.values())
     own = {
         "start_to_first_answer_s": start_s,
         "idle_rss_mb": idle_mb,

@@ -151,7 +151,7 @@ def nginx_proxy(upstream_port: int) -> Iterator[int]:
 
 
 def gateway_config(port: int, upstream_port: int, accounts: str = "embedded") -> Path:
-    """Two targets a model, metrics, access log; `accounts`: none, embedded (limits, budgets, ledger), or a Redis."""
+    """Two targets a model, metrics, access log; `accounts`: none, limits, embedded (all), or a Redis."""
     base = f"http://127.0.0.1:{upstream_port}"
     names = (CHAT_1K, CHAT_8K, STREAM, MESSAGES)
     kinds = {MESSAGES: "anthropic"}
@@ -174,8 +174,8 @@ def gateway_config(port: int, upstream_port: int, accounts: str = "embedded") ->
     kept = (
         f'database: "sqlite:///{WORK.resolve()}/gateway-{port}.db"\njournal: "{WORK.resolve()}/gateway-{port}.journal"'
     )
-    if accounts == "none":
-        limits, budgets, kept = "{}", "[]", "database: memory"
+    if accounts in ("none", "limits"):
+        limits, budgets, kept = "{}" if accounts == "none" else limits, "[]", "database: memory"
     elif accounts != "embedded":
         kept += f'\nredis: "{accounts}"'
     path = WORK / f"gateway-{port}.yaml"

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -124,6 +125,13 @@ audit = Table(
     Column("request_id", Text, nullable=False),
 )
 
+
+def _where_told(name: str, column: str) -> Index:
+    """Most entries belong to no run, and cost nothing here."""
+    told = text(f"{column} IS NOT NULL")
+    return Index(name, column, sqlite_where=told, postgresql_where=told)
+
+
 entries = Table(
     "entries",
     metadata,
@@ -141,7 +149,7 @@ entries = Table(
     Column("provider_model", Text, nullable=False),
     Column("user", Text),
     Column("run_id", Text),
-    Column("root_run_id", Text, index=True),
+    Column("root_run_id", Text),
     Column("tags", Text, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
@@ -163,6 +171,8 @@ entries = Table(
     Column("service_tier", Text),
     UniqueConstraint("attempt_id", "kind"),
     Index("entries_by_tenant", "tenant", "reserved_at_s"),
+    _where_told("entries_by_run", "run_id"),
+    _where_told("entries_by_root_run", "root_run_id"),
 )
 
 answers = Table(
