@@ -158,7 +158,7 @@ class DoorCycle:
             return True
         if self.flow.write_paused or self.response_started:
             return False
-        self._begin(status, headers)
+        self._begin(status, headers, sized=True)
         self._write_body(body, more=False)
         return True
 
@@ -219,7 +219,7 @@ class DoorCycle:
         if self.disconnected:
             return
         if not self.response_started:
-            self._begin(message["status"], list(message.get("headers", ())))
+            self._begin_as_told(message["status"], list(message.get("headers", ())))
         elif not self.response_complete:
             self._write_body(message.get("body", b""), more=message.get("more_body", False))
         else:
@@ -242,15 +242,18 @@ class DoorCycle:
         self.unread_bytes = 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _begin(self, status: int, headers: heads.Headers) -> None:
-        """Invariant: a head without a content-length is followed by a stream, one with it by one body."""
+    def _begin_as_told(self, status: int, headers: heads.Headers) -> None:
+        """What an application says of the connection is ours to do."""
+        if _CLOSE in headers:
+            headers.remove(_CLOSE)
+            self.keep_alive = False
+        self._begin(status, headers, sized=any(name == b"content-length" for name, _ in headers))
+
+    def _begin(self, status: int, headers: heads.Headers, *, sized: bool) -> None:
+        """`sized`: there is a content-length, and one body follows; otherwise a stream."""
         self._continue_due = False
         bodiless = self.head.method == b"HEAD"
-        names = [name for name, _ in headers]
-        streamed = not bodiless and status not in (204, 304) and b"content-length" not in names
-        if b"connection" in names and _CLOSE in headers:
-            headers = [header for header in headers if header != _CLOSE]
-            self.keep_alive = False
+        streamed = not (sized or bodiless or status in (204, 304))
         if self.more_body:
             self.keep_alive = False
         self._chunked = streamed and self.head.version != "1.0"
@@ -259,11 +262,11 @@ class DoorCycle:
             lines.append(b"connection: close")
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
+        told = b"".join(lines)
+        if b"\n" in told or b"\r" in told or b"\0" in told:
+            raise HeaderUnsafe("a response header holds a control byte")
         lines += (b"", b"")
         head = _STATUS_LINES[status] + self._listener.date_line + b"\r\n".join(lines)
-        ends = len(lines) + (1 if self._listener.date_line else 0)
-        if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
-            raise HeaderUnsafe("a response header holds a control byte")
         self.response_started = True
         if streamed or bodiless:
             self.flow.transport.write(head)
