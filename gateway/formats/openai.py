@@ -66,31 +66,35 @@ class ErrorBody(Struct):
     code: str | int | None = None
 
 
+UNSAID = Raw()
+"""What is not there at all: known by identity."""
+
+
 class ReplyChoice(Struct):
     finish_reason: str | None = None
 
 
 class ChatReply(Struct):
     choices: list[ReplyChoice] | None = None
-    usage: Raw = Raw()
-    service_tier: Raw = Raw()
-    error: Raw = Raw()
+    usage: Raw = UNSAID
+    service_tier: Raw = UNSAID
+    error: Raw = UNSAID
 
 
 class EmbeddingsReply(Struct):
     data: list[Raw] | None = None
-    usage: Raw = Raw()
-    error: Raw = Raw()
+    usage: Raw = UNSAID
+    error: Raw = UNSAID
 
 
 class Delta(Struct):
     content: str | None = None
     refusal: str | None = None
-    tool_calls: Raw = Raw()
-    function_call: Raw = Raw()
-    reasoning_content: Raw = Raw()
-    reasoning: Raw = Raw()
-    audio: Raw = Raw()
+    tool_calls: Raw = UNSAID
+    function_call: Raw = UNSAID
+    reasoning_content: Raw = UNSAID
+    reasoning: Raw = UNSAID
+    audio: Raw = UNSAID
 
 
 class ChunkChoice(Struct):
@@ -101,9 +105,9 @@ class ChunkChoice(Struct):
 
 class ChatChunk(Struct):
     choices: list[ChunkChoice] | None = None
-    usage: Raw = Raw()
-    service_tier: Raw = Raw()
-    error: Raw = Raw()
+    usage: Raw = UNSAID
+    service_tier: Raw = UNSAID
+    error: Raw = UNSAID
 
 
 NO_INPUT_DETAILS = InputDetails()

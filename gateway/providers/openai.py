@@ -204,9 +204,9 @@ def _event(frame: Frame) -> StreamEvent:
         if data.strip() == b"[DONE]":
             return StreamEvent(EventKind.DONE, frame.raw)
         return _broken(frame.raw, "an event of the provider's stream is not valid JSON")
-    if (error := bytes(chunk.error)) and error != b"null":
+    if chunk.error is not openai.UNSAID and (error := bytes(chunk.error)) != b"null":
         return StreamEvent(EventKind.ERROR, frame.raw, failure=inner_failure(error))
-    usage = usage_of(chunk.usage)
+    usage = None if chunk.usage is openai.UNSAID else usage_of(chunk.usage)
     if not chunk.choices:
         kind = EventKind.USAGE if usage else EventKind.PROLOGUE
         return StreamEvent(kind, frame.raw, usage=usage, service_tier=tier_of(chunk.service_tier))
@@ -230,8 +230,8 @@ def _produced(choice: openai.ChunkChoice) -> int:
         return len(choice.text or "")
     size = len(delta.content or "") + len(delta.refusal or "")
     for raw in (delta.tool_calls, delta.function_call, delta.reasoning_content, delta.reasoning, delta.audio):
-        if (value := bytes(raw)) and value not in (b"null", b'""', b"[]"):
-            size += len(value)
+        if raw is not openai.UNSAID and bytes(raw) not in (b"null", b'""', b"[]"):
+            size += len(bytes(raw))
     return size
 
 
@@ -240,4 +240,4 @@ def without_usage(raw: bytes) -> bytes:
 
     A quotation mark inside a JSON string is escaped, so the pattern cannot be part of one.
     """
-    return raw.replace(b',"usage":null', b"").replace(b', "usage": null', b"")
+    return raw.replace(b',"usage":null', b"").replace(b', "usage": null', b"") if b'"usage":' in raw else raw
