@@ -4,7 +4,6 @@ import asyncio
 import fcntl
 import struct
 import termios
-import time
 from typing import Any
 
 from gateway.app.gateway import Gateway
@@ -33,12 +32,16 @@ def held_bytes(gateway: Gateway, sim: Simulator, line: Line) -> int:
 
 
 async def quiet(sim: Simulator) -> int:
-    """The bytes that the provider has sent once it could send no more for 100 ms."""
+    """The bytes that the provider has sent once twenty looks, 5 ms apart, have found no more.
+
+    Looks and not time: where the machine stands still, so does the provider.
+    """
     call = next(iter(sim._calls))
-    sent, since_s = -1, time.monotonic()
+    sent, looks = -1, 0
     async with asyncio.timeout(20):
-        while time.monotonic() - since_s < 0.1:
+        while looks < 20:
+            looks += 1
             if call.sent_bytes != sent:
-                sent, since_s = call.sent_bytes, time.monotonic()
+                sent, looks = call.sent_bytes, 0
             await asyncio.sleep(0.005)
     return sent
