@@ -81,7 +81,8 @@ class Books:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(BankAway, TimeoutError):
             async with asyncio.timeout(SETTLE_S):
-                await self.finish_dead()
+                if self._may_finish:
+                    await self.finish_dead()
                 await self.accounts.give_back()
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.finish)
