@@ -6,10 +6,7 @@ import msgspec
 
 
 class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True, gc=False):
-    """An attempt goes to a provider. `cost_nano_usd` and `tokens` are charged when nothing more is ever known of it.
-
-    `held_nano_usd` is what it may cost at most; `output_nano_usd` is nano-USD for each million output tokens.
-    """
+    """An attempt goes to a provider. `cost_nano_usd` and `tokens` are charged when nothing more is ever known of it."""
 
     attempt_id: str
     request_id: str
