@@ -106,11 +106,13 @@ class Doctor:
         return None
 
     async def _temporal(self) -> str | None:
-        await client_of(self._config)
+        await client_of(self._config, self._services)
         return None
 
     async def _workers(self) -> str | None:
-        runtime = TemporalRuntime(await client_of(self._config), self._services, settings_of(self._config))
+        runtime = TemporalRuntime(
+            await client_of(self._config, self._services), self._services, settings_of(self._config)
+        )
         silent = [queue for queue in queues(self._specs, self._config.queue) if not await runtime.polled(queue)]
         return f"nobody polls {silent[0]!r}; start 'meterway-agent worker'" if silent else None
 
