@@ -34,6 +34,7 @@ from agent_runtime.tools.access import AutoApprove, RequireAll
 from sdk_client import LLMClient
 from tests.agent_runtime.cast import ANN, BOSS, Props, calls
 from tests.agent_runtime.lab import Lab
+from tests.agent_runtime.resuming import SCRIPT, Unhurried, everyone_sees_the_same
 from tests.workflows.conftest import Stage
 
 
@@ -341,3 +342,10 @@ async def test_row_33_retries_do_not_multiply_through_temporal_client_and_gatewa
             outcome = await one.try_run("go", timeout_s=30)
     assert outcome.outcome.finish_reason == "failed"
     assert 1 <= len(lab.bill()) <= 3
+
+
+async def test_row_59_a_client_of_temporal_is_cut_off_at_every_offset_while_the_run_is_under_way(stage: Stage) -> None:
+    services = stage.services(Unhurried({"main": SCRIPT}))
+    one = Agent("main", services=services, tools=Props().tools(), policy=AutoApprove(), principal=ANN)
+    async with stage.playing(one):
+        await everyone_sees_the_same(one, lambda run_id: lambda offset: one.attach(run_id).events(offset))
