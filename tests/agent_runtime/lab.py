@@ -1,5 +1,7 @@
 """A gateway and a simulated provider of the runtime's own, as processes that can be killed and come back."""
 
+import json
+import re
 import secrets
 import signal
 from collections.abc import Iterator
@@ -57,6 +59,13 @@ class Lab:
         lines: list[dict[str, Any]] = answer.json()
         return lines
 
+    def calls_under_way(self) -> int:
+        """As the gateway sees them; it must be there."""
+        headers = {"authorization": f"Bearer {self.admin_key}"}
+        told = httpx.get(f"{self.admin_url}/metrics", headers=headers, trust_env=False).text
+        found = re.findall(r"^gateway_upstream_in_flight\S* (\S+)$", told, re.MULTILINE)
+        return sum(int(float(count)) for count in found)
+
     def reset(self) -> None:
         httpx.post(f"{self.sim_url}/_sim/reset", trust_env=False).raise_for_status()
 
@@ -65,6 +74,13 @@ class Lab:
         answer = httpx.get(f"{self.admin_url}/admin/v1/{path}", headers=headers, trust_env=False)
         answer.raise_for_status()
         return answer.json()
+
+    def ledger(self, run_ids: set[str]) -> list[dict[str, Any]]:
+        """Every charge of these runs."""
+        headers = {"authorization": f"Bearer {self.admin_key}"}
+        url = f"{self.admin_url}/admin/v1/ledger?tenant=demo&format=jsonl"
+        rows = map(json.loads, httpx.get(url, headers=headers, trust_env=False).text.splitlines())
+        return [row for row in rows if row["run_id"] in run_ids]
 
     def stop(self) -> None:
         self.gateway.stop()
