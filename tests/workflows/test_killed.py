@@ -8,6 +8,7 @@ import asyncio
 import random
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
