@@ -77,7 +77,7 @@ class Doctor:
                 known = await client.models()
             except LLMError as error:
                 return str(error)
-        missing = sorted({spec.model for spec in self._specs} - set(known))
+        missing = sorted({one for spec in self._specs for one in (spec.model, spec.cheaper_model) if one} - set(known))
         return f"the gateway has no route {missing[0]!r}; add one, with a second target" if missing else None
 
     async def _cost(self) -> str | None:

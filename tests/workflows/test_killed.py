@@ -6,6 +6,7 @@ estimate of its own, never below the provider's bill.
 
 import asyncio
 import random
+import re
 import signal
 import sys
 import time
@@ -100,11 +101,16 @@ async def kill_now_and_then(size: Size, workers: Crowd, lab: Lab) -> int:
 def kill_gateway_amid_calls(lab: Lab) -> None:
     """Just after a call has begun, which takes longer than this."""
     until_s = time.monotonic() + CALLS_WAIT_S
-    before = lab.calls_under_way()
-    while (now := lab.calls_under_way()) <= before:
-        assert time.monotonic() < until_s, "no call began while the gateway was to be killed"
-        before = now
-    lab.kill_gateway()
+    with lab.metrics() as told:
+        before = under_way(told())
+        while (now := under_way(told())) <= before:
+            assert time.monotonic() < until_s, "no call began while the gateway was to be killed"
+            before = now
+        lab.kill_gateway()
+
+
+def under_way(metrics: str) -> float:
+    return sum(map(float, re.findall(r"^gateway_upstream_in_flight\S* (\S+)$", metrics, re.MULTILINE)))
 
 
 @pytest.mark.parametrize(
