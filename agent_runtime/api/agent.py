@@ -50,6 +50,7 @@ class AgentFacts(TypedDict, total=False):
     retrieval: Any
     memory: MemoryUse | None
     history_size: int
+    cheaper_model: str
     version: str
 
 

@@ -58,11 +58,13 @@ def worker(
     activities: Annotated[int | None, typer.Option(help="at the same time, for each queue")] = None,
     workflow_tasks: Annotated[int | None, typer.Option(help="at the same time, for each queue")] = None,
     per_second: Annotated[float | None, typer.Option(help="activities begun each second, for each queue")] = None,
+    models: Annotated[int | None, typer.Option(min=1, help="calls of models at the same time, for each queue")] = None,
+    tools: Annotated[int | None, typer.Option(min=1, help="tools at the same time, for each queue")] = None,
     grace_s: Annotated[float, typer.Option(help="for what is under way when it is told to stop")] = 30.0,
 ) -> None:
     """Work for agents: poll their queues and those of all agents below them."""
     config = inside(config_of(environ()), temporal=temporal)
-    tuning = Tuning(workflow_tasks, activities, per_second, grace_s=grace_s)
+    tuning = Tuning(workflow_tasks, activities, per_second, models, tools, grace_s=grace_s)
     done(work(config, agents, tuning, health_port))
 
 

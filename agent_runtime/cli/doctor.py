@@ -77,7 +77,7 @@ class Doctor:
                 known = await client.models()
             except LLMError as error:
                 return str(error)
-        missing = sorted({spec.model for spec in self._specs} - set(known))
+        missing = sorted({one for spec in self._specs for one in (spec.model, spec.cheaper_model) if one} - set(known))
         return f"the gateway has no route {missing[0]!r}; add one, with a second target" if missing else None
 
     async def _cost(self) -> str | None:
@@ -106,11 +106,13 @@ class Doctor:
         return None
 
     async def _temporal(self) -> str | None:
-        await client_of(self._config)
+        await client_of(self._config, self._services)
         return None
 
     async def _workers(self) -> str | None:
-        runtime = TemporalRuntime(await client_of(self._config), self._services, settings_of(self._config))
+        runtime = TemporalRuntime(
+            await client_of(self._config, self._services), self._services, settings_of(self._config)
+        )
         silent = [queue for queue in queues(self._specs, self._config.queue) if not await runtime.polled(queue)]
         return f"nobody polls {silent[0]!r}; start 'meterway-agent worker'" if silent else None
 

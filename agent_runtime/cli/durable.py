@@ -32,8 +32,9 @@ def settings_of(config: RuntimeConfig) -> Settings:
     return Settings(queue=config.queue, heartbeat_s=config.heartbeat_s)
 
 
-async def client_of(config: RuntimeConfig) -> Client:
-    return await connect(config.temporal, namespace=config.namespace, codec=codec_of(config))
+async def client_of(config: RuntimeConfig, services: Services) -> Client:
+    tracer = services.recorder.tracer
+    return await connect(config.temporal, namespace=config.namespace, codec=codec_of(config), tracer=tracer)
 
 
 def specs_of(agents: list[Agent]) -> list[AgentSpec]:
@@ -54,10 +55,10 @@ async def on_temporal(
     async with AsyncExitStack() as stack:
         if development:
             address = await stack.enter_async_context(temporary(own_folder()))
-            client = await connect(address, codec=codec_of(config))
+            client = await connect(address, codec=codec_of(config), tracer=services.recorder.tracer)
             await stack.enter_async_context(Crew(client, specs_of(agents), services, config.queue))
         else:
-            client = await client_of(config)
+            client = await client_of(config, services)
         runtime = TemporalRuntime(client, services, settings_of(config))
         for agent in agents:
             agent.on(runtime)

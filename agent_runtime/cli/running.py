@@ -105,7 +105,7 @@ def worker_checks(
 async def work(config: RuntimeConfig, names: str, tuning: Tuning, health_port: int) -> int:
     services = services_of(config)
     agents = load_agents(names, services)
-    client = await client_of(config)
+    client = await client_of(config, services)
     runtime = TemporalRuntime(client, services, settings_of(config))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(services.close)

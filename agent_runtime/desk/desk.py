@@ -70,9 +70,9 @@ class Desk:
                 replied = await self._think(ref, todo, deadline_s, attempt, patient=patient)
         except Exception as error:  # noqa: BLE001 - it becomes the run's failure
             failure = failure_of(error)
-            self.services.recorder.llm_call(ref, self.spec.model, None, clock.now_s() - started_s, failure.kind)
+            self.services.recorder.llm_call(ref, self._model(todo), None, clock.now_s() - started_s, failure.kind)
             return LLMFailed(todo.turn, failure, clock.now_s())
-        self.services.recorder.llm_call(ref, self.spec.model, replied.usage, clock.now_s() - started_s, None)
+        self.services.recorder.llm_call(ref, self._model(todo), replied.usage, clock.now_s() - started_s, None)
         return replied
 
     async def _think(self, ref: RunRef, todo: CallLLM, deadline_s: float, attempt: int, *, patient: bool) -> Replied:
@@ -83,7 +83,7 @@ class Desk:
         ask = Ask(
             ref=ref,
             turn=todo.turn,
-            model=self.spec.model,
+            model=self._model(todo),
             messages=tuple(given),
             tools=self.spec.cards() if todo.with_tools else (),
             output_tokens=todo.output_tokens,
@@ -132,6 +132,9 @@ class Desk:
             await speech.discard()
             raise
         return answer
+
+    def _model(self, todo: CallLLM) -> str:
+        return self.spec.cheaper_model if todo.cheaper else self.spec.model
 
     def _messages(self, todo: CallLLM) -> tuple[Message, ...]:
         system = (Message("system", self.spec.instructions),) if self.spec.instructions else ()

@@ -10,10 +10,18 @@ WAIT_S = 2.0
 
 
 async def follow(log: EventLog, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
-    """Without a gap and without a repetition; ends after the one terminal event."""
+    """Without a gap and without a repetition; ends after the one terminal event, also for those who have seen it."""
+    if offset and await _over(log, run_id, offset):
+        return
     while True:
         for number, event in await log.read(run_id, offset, WAIT_S):
             yield number, event
             offset = number + 1
             if event["type"] in TERMINAL:
                 return
+
+
+async def _over(log: EventLog, run_id: str, offset: int) -> bool:
+    """Whether nothing can come any more at `offset`: the terminal event lies before it."""
+    seen = await log.read(run_id, offset - 1, 0.0) or await log.read(run_id, 0, 0.0)
+    return any(number < offset and event["type"] in TERMINAL for number, event in seen)

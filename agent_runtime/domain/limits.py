@@ -34,7 +34,7 @@ class Limits:
     output_tokens: int = OUTPUT_TOKENS
     tokens_max: int | None = None
     nano_usd_max: int | None = None
-    on_budget: Literal["stop", "approve"] = "stop"
+    on_budget: Literal["stop", "approve", "degrade"] = "stop"
     top_ups_max: int = 5
     on_approval_timeout: Literal["skip", "fail"] = "skip"
     pause_while_asking: bool = False

@@ -110,7 +110,7 @@ def _think(move: Move) -> None:
     turn = state.turn + 1
     with_tools = bool(state.plan.tools) and not state.wrapping_up
     move.set(phase=Phase.THINKING, turn=turn, rounds=state.rounds + (not state.wrapping_up))
-    move.do(CallLLM(turn, messages, with_tools, room))
+    move.do(CallLLM(turn, messages, with_tools, room, state.degraded))
 
 
 def _of_the_model(move: Move, event: Replied | LLMFailed | MoreGranted | ToppedUp) -> None:
@@ -237,9 +237,13 @@ def _go_on(move: Move) -> None:
 
 
 def _short(move: Move, at_s: float = 0.0) -> None:
-    """The budget is used up: a person may raise it, or the run ends with what it has."""
+    """The budget is used up: a cheaper model goes on, a person may raise it, or the run ends with what it has."""
     limits = move.state.plan.limits
-    if limits.on_budget == "stop" or move.state.top_ups >= limits.top_ups_max:
+    if limits.on_budget == "degrade" and not move.state.degraded:
+        move.set(degraded=True)
+        _think(move)
+        return
+    if limits.on_budget != "approve" or move.state.top_ups >= limits.top_ups_max:
         move.end("budget_exceeded")
         return
     move.set(phase=Phase.SHORT)

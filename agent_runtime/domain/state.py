@@ -67,6 +67,7 @@ class RunState:
     tokens_max: int | None = None
     nano_usd_max: int | None = None
     top_ups: int = 0
+    degraded: bool = False
     budget_approval: Approval | None = None
     spent_approvals: tuple[str, ...] = ()
     approvals: tuple[ApprovalRecord, ...] = ()

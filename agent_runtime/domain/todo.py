@@ -18,12 +18,16 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class CallLLM:
-    """`turn` numbers the calls of a run from 1: with the run's id it is the idempotency key."""
+    """`turn` numbers the calls of a run from 1: with the run's id it is the idempotency key.
+
+    `cheaper`: by the agent's cheaper model, as the budget does not allow the other one any more.
+    """
 
     turn: int
     messages: tuple[Message, ...]
     with_tools: bool
     output_tokens: int
+    cheaper: bool = False
 
 
 @dataclass(frozen=True, slots=True)

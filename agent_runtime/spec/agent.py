@@ -55,6 +55,7 @@ class AgentSpec:
     retrieval: Literal["agentic", "prefetch", "hybrid"] = "agentic"
     memory: MemoryUse | None = None
     history_size: int = HISTORY_SIZE
+    cheaper_model: str = ""
     version: str = "1"
 
     def __post_init__(self) -> None:
@@ -110,8 +111,17 @@ def problems(spec: AgentSpec) -> Iterator[str]:
     if KEY_LIKE.search(spec.instructions):
         yield "instructions hold something that looks like a key; take it out and let a tool read it from env: or file:"
     yield from limit_rules.problems(spec.limits, spec.mode)
+    yield from _cheaper(spec)
     yield from _names_twice(spec)
     yield from _tree(spec)
+
+
+def _cheaper(spec: AgentSpec) -> Iterator[str]:
+    degrades = spec.limits.on_budget == "degrade"
+    if degrades and spec.cheaper_model in ("", spec.model):
+        yield f"cheaper_model is {spec.cheaper_model!r}; name another model for limits.on_budget 'degrade'"
+    if spec.cheaper_model and not degrades:
+        yield f"cheaper_model is {spec.cheaper_model!r} and nothing would use it; set limits.on_budget to 'degrade'"
 
 
 def _names_twice(spec: AgentSpec) -> Iterator[str]:

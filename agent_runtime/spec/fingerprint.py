@@ -26,6 +26,7 @@ def digest(spec: AgentSpec) -> dict[str, Any]:
         "name": spec.name,
         "version": spec.version,
         "model": spec.model,
+        "cheaper_model": spec.cheaper_model,
         "instructions": spec.instructions,
         "description": spec.description,
         "tools": [_tool(tool) for tool in sorted(spec.tools, key=lambda tool: tool.name)],

@@ -23,7 +23,7 @@ class OtelRecorder:
         self, *, meters: metrics.MeterProvider | None = None, tracers: trace.TracerProvider | None = None
     ) -> None:
         meter = metrics.get_meter("meterway.agent", meter_provider=meters)
-        self._tracer = trace.get_tracer("meterway.agent", tracer_provider=tracers)
+        self.tracer = trace.get_tracer("meterway.agent", tracer_provider=tracers)
         self._counters = {name: meter.create_counter(name) for name in COUNTERS}
         self._histograms = {name: meter.create_histogram(name, unit) for name, unit in HISTOGRAMS.items()}
 
@@ -79,7 +79,7 @@ class OtelRecorder:
         known = {"run.id": ref.run_id, "agent.name": ref.agent, "tenant": ref.principal.tenant}
         if ref.conversation_id is not None:
             known["conversation.id"] = ref.conversation_id
-        return self._tracer.start_as_current_span(name, attributes={**known, **attributes})
+        return self.tracer.start_as_current_span(name, attributes={**known, **attributes})
 
     def flush(self) -> None:
         """Nothing waits here; whoever made the providers flushes them."""

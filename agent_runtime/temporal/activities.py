@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -21,9 +21,10 @@ _T = TypeVar("_T")
 
 
 class Activities:
-    """For the agents of one worker."""
+    """For the agents of one worker. `models_max` and `tools_max`: how many calls of each kind at the same time."""
 
-    def __init__(self, desks: Iterable[Desk]) -> None:
+    def __init__(self, desks: Iterable[Desk], *, models_max: int | None = None, tools_max: int | None = None) -> None:
+        self._models, self._tools = slots(models_max), slots(tools_max)
         self._desks = {(desk.spec.name, fingerprint(desk.spec)): desk for desk in desks}
 
     def all(self) -> list[Callable[..., Any]]:
@@ -45,7 +46,7 @@ class Activities:
     @activity.defn(name="agent.think")
     async def think(self, job: Job) -> Replied | LLMFailed:
         attempt = activity.info().attempt
-        async with beating():
+        async with beating(), self._models:
             event = await self._desk(job).think(
                 job.ref, given(job.think), job.deadline_s, attempt=attempt, patient=False
             )
@@ -60,7 +61,7 @@ class Activities:
 
     @activity.defn(name="agent.act")
     async def act(self, job: Job) -> ToolDone:
-        async with beating():
+        async with beating(), self._tools:
             return await self._desk(job).act(job.ref, given(job.act))
 
     @activity.defn(name="agent.top_up")
@@ -82,6 +83,10 @@ class Activities:
     async def conclude(self, job: Job) -> None:
         async with beating():
             await self._desk(job).conclude(given(job.conclude), job.started_s)
+
+
+def slots(count: int | None) -> AbstractAsyncContextManager[None]:
+    return nullcontext() if count is None else asyncio.Semaphore(count)
 
 
 def given(one: _T | None) -> _T:

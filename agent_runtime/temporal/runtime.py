@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
+from opentelemetry.trace import Tracer
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -41,6 +42,7 @@ from agent_runtime.spec.agent import AgentSpec, plan_of
 from agent_runtime.spec.fingerprint import fingerprint
 from agent_runtime.temporal.codec import Codec, converter
 from agent_runtime.temporal.shapes import RunInput, Settings, queue_of
+from agent_runtime.temporal.tracing import Tracing
 from agent_runtime.temporal.workflow import AgentRun
 
 CONNECT_S = 10.0
@@ -50,11 +52,15 @@ POLLERS_EVERY_S = 0.5
 ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
 
 
-async def connect(address: str, *, namespace: str = "default", codec: Codec | None = None) -> Client:
-    """Also makes sure that the search attributes exist."""
+async def connect(
+    address: str, *, namespace: str = "default", codec: Codec | None = None, tracer: Tracer | None = None
+) -> Client:
+    """Also makes sure that the search attributes exist. `tracer`: of the recorder; else OpenTelemetry's global one."""
     try:
         async with asyncio.timeout(CONNECT_S):
-            client = await Client.connect(address, namespace=namespace, data_converter=converter(codec))
+            client = await Client.connect(
+                address, namespace=namespace, data_converter=converter(codec), interceptors=[Tracing(tracer)]
+            )
     except (RuntimeError, TimeoutError) as error:
         raise ConfigError(f"Temporal does not answer at {address!r}; start it or give another address") from error
     wanted = AddSearchAttributesRequest(

@@ -38,6 +38,8 @@ class Tuning:
     workflow_tasks: int | None = None
     activities: int | None = None
     activities_per_second: float | None = None
+    models: int | None = None
+    tools: int | None = None
     cached_workflows: int = 1_000
     grace_s: float = GRACE_S
 
@@ -108,7 +110,7 @@ def _workers(client: Client, known_queues: Mapping[str, AgentSpec], services: Se
             client,
             task_queue=queue,
             workflows=[AgentRun],
-            activities=Activities([Desk(spec, services)]).all(),
+            activities=Activities([Desk(spec, services)], models_max=known.models, tools_max=known.tools).all(),
             workflow_runner=runner(),
             max_cached_workflows=known.cached_workflows,
             sticky_queue_schedule_to_start_timeout=STICKY,

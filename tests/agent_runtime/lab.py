@@ -1,8 +1,9 @@
 """A gateway and a simulated provider of the runtime's own, as processes that can be killed and come back."""
 
+import json
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ class Lab:
         lines: list[dict[str, Any]] = answer.json()
         return lines
 
+    @contextmanager
+    def metrics(self) -> Iterator[Callable[[], str]]:
+        """Asked over one connection, as calls are short."""
+        headers = {"authorization": f"Bearer {self.admin_key}"}
+        with httpx.Client(headers=headers, trust_env=False) as http:
+            yield lambda: http.get(f"{self.admin_url}/metrics").text
+
     def reset(self) -> None:
         httpx.post(f"{self.sim_url}/_sim/reset", trust_env=False).raise_for_status()
 
@@ -65,6 +73,13 @@ class Lab:
         answer = httpx.get(f"{self.admin_url}/admin/v1/{path}", headers=headers, trust_env=False)
         answer.raise_for_status()
         return answer.json()
+
+    def ledger(self, run_ids: set[str]) -> list[dict[str, Any]]:
+        """Every charge of these runs."""
+        headers = {"authorization": f"Bearer {self.admin_key}"}
+        url = f"{self.admin_url}/admin/v1/ledger?tenant=demo&format=jsonl"
+        rows = map(json.loads, httpx.get(url, headers=headers, trust_env=False).text.splitlines())
+        return [row for row in rows if row["run_id"] in run_ids]
 
     def stop(self) -> None:
         self.gateway.stop()

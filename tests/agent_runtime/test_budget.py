@@ -16,16 +16,19 @@ from agent_runtime.domain.values import Principal
 from agent_runtime.tools.access import AutoApprove
 from sdk_client import LLMClient
 from tests.agent_runtime.lab import CHILDREN, Lab
+from tests.workflows.troupe import look
 
 ANN = Principal("demo", "ann")
-BUDGET_NANO_USD = 5_000_000
-"""Room for about ten of fifty children."""
+BUDGET_NANO_USD = 1_000_000_000
+"""A dollar: by the lab's prices, room for about ten of fifty children."""
+
+DEAR_ANSWER_NANO_USD = 900_000_000
 
 
 @pytest.fixture
 async def services(own_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     monkeypatch.setenv("LAB_ADMIN_KEY", own_lab.admin_key)
-    treasurer = GatewayTreasurer(own_lab.admin_url, "env:LAB_ADMIN_KEY", top_up_usd=Decimal("0.1"))
+    treasurer = GatewayTreasurer(own_lab.admin_url, "env:LAB_ADMIN_KEY", top_up_usd=Decimal(20))
     async with LLMClient(own_lab.url, own_lab.key) as client:
         yield replace(local_services(client), treasurer=treasurer)
     await treasurer.close()
@@ -62,10 +65,19 @@ async def test_row_37_a_top_up_lets_the_run_go_on(services: Any, own_lab: Lab) -
     assert result.finish_reason == "complete"
     assert result.text == "all done"
     assert [record.approval.kind for record in result.approvals] == ["budget"]
-    assert spent_nano_usd(own_lab, result.run_id) > BUDGET_NANO_USD - 600_000
+    assert spent_nano_usd(own_lab, result.run_id) > BUDGET_NANO_USD - 120_000_000
     assert spent_nano_usd(own_lab, result.run_id) == result.usage.cost_nano_usd
     budgets = own_lab.admin("tenants/demo/budgets")["items"]
     assert [budget for budget in budgets if budget["of"] == result.run_id] == []
+
+
+async def test_row_37_a_cheaper_model_goes_on_with_what_is_left(services: Any, own_lab: Lab) -> None:
+    """The first answer is dear and calls many tools; to read what they gave costs more than is left."""
+    limits = Limits(output_tokens=1_000, nano_usd_max=DEAR_ANSWER_NANO_USD, on_budget="degrade")
+    facts: dict[str, Any] = {"policy": AutoApprove(), "principal": ANN, "cheaper_model": "words", "limits": limits}
+    result = await Agent("main", services=services, model="family", tools=[look], **facts).run("go")
+    assert (result.finish_reason, result.target, result.usage.llm_calls) == ("complete", "lab/words", 2)
+    assert spent_nano_usd(own_lab, result.run_id) == result.usage.cost_nano_usd <= DEAR_ANSWER_NANO_USD
 
 
 async def test_row_33_the_gateway_alone_repeats_calls(own_lab: Lab) -> None:

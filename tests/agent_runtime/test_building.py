@@ -36,6 +36,8 @@ def deep(levels: int) -> Agent:
         ({"limits": Limits(iterations_max=0)}, "iterations_max is 0; give at least 1"),
         ({"history_size": 0}, "history_size is 0"),
         ({"instructions": "use sk-abcdefghijklmnop123456"}, "looks like a key"),
+        ({"limits": Limits(on_budget="degrade")}, "cheaper_model is ''; name another model"),
+        ({"cheaper_model": "small"}, "nothing would use it; set limits.on_budget to 'degrade'"),
         ({"memory": MemoryUse()}, "services.memory is None; use sqlite_services"),
     ],
 )
@@ -96,6 +98,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "hooks": {"hooks": [Hook("a")]},
     "history_size": {"history_size": 5},
     "mode": {"mode": Mode.AUTONOMOUS},
+    "cheaper model": {"cheaper_model": "small", "limits": Limits(on_budget="degrade")},
     "authorizers": {"authorizers": [print]},
     "version": {"version": "2"},
 }

@@ -25,6 +25,7 @@ from agent_runtime.contracts.errors import (
 from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.limits import Limits, Mode
 from agent_runtime.domain.values import Failure, Principal
+from agent_runtime.inline.runtime import InlineRuntime
 from agent_runtime.spec.guardrails import injection_signs, pii_redaction, stop_list
 from agent_runtime.spec.hooks import Block, Hook, Modify, ShortCircuit
 from agent_runtime.tools.access import Allowed, AllowList, CustomPolicy, Denied, RequireAll, Use
@@ -464,6 +465,12 @@ async def test_row_58_closing_waits_for_runs_and_then_ends_them() -> None:
     handle = await one.start("go")
     await one.close()
     assert (await handle).text == "done"
+    endless = agent([calls("forever")])
+    assert endless.services is not None
+    endless.on(InlineRuntime(endless.services, grace_s=0.01))
+    handle = await endless.start("go")
+    await endless.close()
+    assert (await handle.outcome()).outcome.finish_reason == "cancelled"
 
 
 async def test_a_message_may_follow_while_the_run_is_under_way() -> None:

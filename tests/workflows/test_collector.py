@@ -14,12 +14,14 @@ from tests.agent_runtime.lab import Lab
 from tests.e2e.processes import Process
 from tests.redis import free_port
 from tests.workflows.test_commands import COMMAND, TROUPE, command, environ_of, until_status
+from tests.workflows.test_traces import providers_traces
 
 
 class Collector:
     def __init__(self) -> None:
         self.metrics: set[str] = set()
         self.spans: set[str] = set()
+        self.traces: dict[str, set[str]] = {}
         collector = self
 
         class Door(BaseHTTPRequestHandler):
@@ -42,7 +44,9 @@ class Collector:
             self.metrics |= {m.name for r in metrics.resource_metrics for s in r.scope_metrics for m in s.metrics}
         else:
             traces = ExportTraceServiceRequest.FromString(body)
-            self.spans |= {span.name for r in traces.resource_spans for s in r.scope_spans for span in s.spans}
+            for span in (span for r in traces.resource_spans for s in r.scope_spans for span in s.spans):
+                self.spans.add(span.name)
+                self.traces.setdefault(span.name, set()).add(span.trace_id.hex())
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -60,6 +64,7 @@ def collecting() -> Iterator[Collector]:
 
 
 def test_row_47_58_client_and_worker_tell_a_collector_before_they_end(lab: Lab, temporal: str, tmp_path: Path) -> None:
+    lab.reset()
     with collecting() as of_worker, collecting() as of_client:
         shared = environ_of(lab, tmp_path, METERWAY_TEMPORAL=temporal, METERWAY_AGENT_QUEUE=f"told-{tmp_path.name}")
         (tmp_path / "w").mkdir()
@@ -78,3 +83,6 @@ def test_row_47_58_client_and_worker_tell_a_collector_before_they_end(lab: Lab, 
     assert "agent.run.started" in of_client.metrics
     assert {"agent.run.completed", "agent.llm.tokens.input", "agent.tool.call.completed"} <= of_worker.metrics
     assert {"llm.generate", "tool.execute"} <= of_worker.spans
+    [trace] = of_client.traces["StartWorkflow:AgentRun"]
+    assert of_worker.traces["RunWorkflow:AgentRun"] == of_worker.traces["tool.execute"] == {trace}
+    assert of_worker.traces["llm.generate"] == set(providers_traces(lab)) == {trace}

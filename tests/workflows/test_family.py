@@ -21,7 +21,7 @@ __all__ = ["redis_url"]
 @pytest.fixture
 async def services(lab: Lab, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     monkeypatch.setenv("LAB_ADMIN_KEY", lab.admin_key)
-    treasurer = GatewayTreasurer(lab.admin_url, "env:LAB_ADMIN_KEY", top_up_usd=Decimal("0.1"))
+    treasurer = GatewayTreasurer(lab.admin_url, "env:LAB_ADMIN_KEY", top_up_usd=Decimal(20))
     async with LLMClient(lab.url, lab.key) as client:
         made = replace(redis_services(client, redis_url), treasurer=treasurer)
         yield made

@@ -1,6 +1,9 @@
 """Agents on a real Temporal server, with workers in this process."""
 
+import asyncio
 import json
+import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +37,7 @@ from agent_runtime.tools.access import AutoApprove, RequireAll
 from sdk_client import LLMClient
 from tests.agent_runtime.cast import ANN, BOSS, Props, calls
 from tests.agent_runtime.lab import Lab
+from tests.agent_runtime.resuming import SCRIPT, Unhurried, everyone_sees_the_same
 from tests.workflows.conftest import Stage
 
 
@@ -333,11 +337,27 @@ async def test_row_13_a_run_that_was_terminated_is_an_error_of_ours(stage: Stage
             await handle
 
 
-async def test_row_33_retries_do_not_multiply_through_temporal_client_and_gateway(stage: Stage, lab: Lab) -> None:
+@pytest.mark.parametrize(("model", "attempts"), [("broken", 3), ("all-fail", 4)])
+async def test_row_33_retries_do_not_multiply_through_temporal_client_and_gateway(
+    stage: Stage, lab: Lab, model: str, attempts: int
+) -> None:
+    """Each turn is one request to the gateway, and each request no more calls than the route has attempts."""
     lab.reset()
+    started_s = time.monotonic()
     async with LLMClient(lab.url, lab.key) as llm:
-        one = Agent("main", services=stage.services(llm), model="broken", principal=Principal("demo", "ann"))
+        one = Agent("main", services=stage.services(llm), model=model, principal=Principal("demo", "ann"))
         async with stage.playing(one):
-            outcome = await one.try_run("go", timeout_s=30)
-    assert outcome.outcome.finish_reason == "failed"
-    assert 1 <= len(lab.bill()) <= 3
+            ends = await asyncio.gather(*(one.try_run(f"go {n}", timeout_s=60) for n in range(10)))
+    assert time.monotonic() - started_s < 60
+    assert {end.outcome.finish_reason for end in ends} == {"failed"}
+    assert {end.error.category for end in ends if end.error} == {"provider"}
+    calls = Counter(line["id"] for line in lab.bill())
+    assert 1 <= len(calls) <= len(ends)
+    assert max(calls.values()) <= attempts
+
+
+async def test_row_59_a_client_of_temporal_is_cut_off_at_every_offset_while_the_run_is_under_way(stage: Stage) -> None:
+    services = stage.services(Unhurried({"main": SCRIPT}))
+    one = Agent("main", services=services, tools=Props().tools(), policy=AutoApprove(), principal=ANN)
+    async with stage.playing(one):
+        await everyone_sees_the_same(one, lambda run_id: lambda offset: one.attach(run_id).events(offset))

@@ -1,5 +1,6 @@
 """Clients and workers as processes of their own: what one begins another one goes on with."""
 
+import asyncio
 import signal
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,29 @@ async def test_row_55_a_worker_takes_no_more_than_it_is_told(stage: Stage, clien
         assert list(crew.queues) == [queue_of(stage.settings.queue, "main", one.fingerprint)]
         assert (await one.run("go")).text == "ok"
     assert props.running_max == 1
+
+
+async def test_row_55_models_and_tools_have_places_of_their_own(stage: Stage, client: Client) -> None:
+    props = Props()
+    llm = Counting({"main": [calls("slow", "slow", "slow", "slow"), Line("ok")]})
+    services = stage.services(llm)
+    one = Agent("main", services=services, tools=props.tools(), policy=AutoApprove(), principal=ANN)
+    one.on(TemporalRuntime(client, services, stage.settings))
+    async with Crew(client, [one.spec], services, stage.settings.queue, Tuning(models=2, tools=1)):
+        ends = await asyncio.gather(*(one.run(f"go {n}") for n in range(6)))
+    assert {end.text for end in ends} == {"ok"}
+    assert props.running_max == 1
+    assert llm.running_max == 2
+
+
+class Counting(ScriptedLLM):
+    """How many are asked at the same time."""
+
+    running = running_max = 0
+
+    async def complete(self, ask: Any, heard: Any = None) -> Any:
+        self.running += 1
+        self.running_max = max(self.running_max, self.running)
+        await asyncio.sleep(0.2)
+        self.running -= 1
+        return await super().complete(ask, heard)

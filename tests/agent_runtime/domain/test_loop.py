@@ -289,6 +289,15 @@ def test_row_37_a_person_may_top_up_and_the_result_is_kept_when_not() -> None:
     assert refused.run().finish_reason == "budget_exceeded"
 
 
+def test_row_37_a_cheaper_model_goes_on_once() -> None:
+    state = started(Limits(nano_usd_max=100, on_budget="degrade"))
+    state, todo = step(state, LLMFailed(1, Failure("budget_exceeded", "402")))
+    assert [(one.turn, one.cheaper) for one in todo if isinstance(one, CallLLM)] == [(2, True)]
+    state, _ = step(state, LLMFailed(2, Failure("budget_exceeded", "402")))
+    assert state.outcome is not None
+    assert state.outcome.finish_reason == "budget_exceeded"
+
+
 def test_row_37_top_ups_are_bounded() -> None:
     limits = Limits(nano_usd_max=100, on_budget="approve", top_ups_max=5, iterations_max=50)
     state = started(limits)
