@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-echo "compiling the hot rooms (about a minute)" >&2
+echo "compiling the hot rooms (some minutes)" >&2
 # In a copy: extensions beside the source would shadow every later change of it.
 mkdir "$work/source"
 cp -r gateway sdk_client agent_runtime pyproject.toml README.md LICENSE CHANGELOG.md constraints.txt "$work/source"
