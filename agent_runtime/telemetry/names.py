@@ -25,7 +25,9 @@ COUNTERS = (
     "agent.approval.timed_out",
     "agent.hook.failed",
     "agent.fingerprint.mismatch",
+    "agent.export.failed",
 )
+GAUGES = {"agent.queue.backlog": "{task}"}
 HISTOGRAMS = {
     "agent.run.duration_ms": "ms",
     "agent.llm.latency_ms": "ms",
