@@ -16,6 +16,7 @@ COUNTERS = (
     "agent.retriever.call.failed",
     "agent.memory.recall.completed",
     "agent.memory.store.completed",
+    "agent.memory.store.failed",
     "agent.budget.exceeded",
     "agent.budget.approval.approved",
     "agent.budget.approval.rejected",

@@ -30,6 +30,8 @@ class OtelRecorder:
 
     def run_started(self, ref: RunRef) -> None:
         self.counted("agent.run.started", agent=ref.agent, tenant=ref.principal.tenant)
+        if ref.stream and ref.depth == 0:
+            self.counted("agent.stream.started", agent=ref.agent, tenant=ref.principal.tenant)
 
     def run_ended(self, outcome: Outcome, duration_s: float) -> None:
         ref, failure = outcome.ref, outcome.failure
