@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from agent_runtime.api.agent import Agent
 from agent_runtime.api.services import local_services, redis_services, sqlite_services
 from agent_runtime.connectors import secrets
+from agent_runtime.connectors.remote import LOOPBACK
 from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.desk.services import Services
@@ -96,10 +98,20 @@ def _seconds(name: str, text: str) -> float:
     return seconds
 
 
+def collector_problem(endpoint: str) -> str | None:
+    """In production, what leaves this machine is encrypted."""
+    parts = urlsplit(endpoint)
+    if parts.scheme == "https" or parts.hostname in LOOPBACK:
+        return None
+    return f"METERWAY_OTLP_ENDPOINT is {endpoint!r}; in production it has to be https"
+
+
 def services_of(config: RuntimeConfig) -> Services:
     client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key))
     more: dict[str, Any] = {"closers": (client.close,)}
-    if config.otlp_endpoint is not None:
+    if config.otlp_endpoint:
+        if config.production and (why := collector_problem(config.otlp_endpoint)) is not None:
+            raise ConfigError(why)
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.admin_url is not None:
         treasurer = GatewayTreasurer(config.admin_url, config.admin_key, top_up_usd=TOP_UP_USD)

@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from agent_runtime.api.agent import Agent
-from agent_runtime.api.config import RuntimeConfig
+from agent_runtime.api.config import RuntimeConfig, collector_problem
 from agent_runtime.cli.durable import client_of, replay, settings_of, specs_of
 from agent_runtime.cli.running import collector_ready, gateway_ready
 from agent_runtime.connectors import secrets
@@ -23,7 +22,6 @@ from sdk_client import LLMClient, LLMError
 CHECK_S = 10.0
 LONGEST_S = 24 * 3_600.0
 ITERATIONS_MAX = 50
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +127,8 @@ class Doctor:
         endpoint = self._config.otlp_endpoint
         if endpoint is None:
             return "METERWAY_OTLP_ENDPOINT is not set; nobody would see metrics" if self._config.production else None
-        parts = urlsplit(endpoint)
-        if self._config.production and parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            return f"METERWAY_OTLP_ENDPOINT is {endpoint!r}; in production it has to be https"
-        return await collector_ready(endpoint)
+        why = collector_problem(endpoint) if self._config.production else None
+        return why or await collector_ready(endpoint)
 
     async def _secrets(self) -> str | None:
         if secrets.problem("gateway_key", self._config.gateway_key):

@@ -1,6 +1,7 @@
 """Whether a run may begin, and which run a request belongs to."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from agent_runtime.contracts.errors import ConfigError, NotAllowed, TooManyRuns, TurnConflict, UnknownRun
@@ -38,15 +39,20 @@ def check(spec: AgentSpec, request: RunRequest) -> float:
     return min(own_s, request.timeout_s)
 
 
-def room(services: Services, running: dict[str, str], tenant: str) -> None:
-    """`running` is the tenant of each run under way in this process."""
+def room(services: Services, running: Collection[tuple[str, str]], tenant: str, agent: str) -> None:
+    """`running` is the tenant and the agent of each run under way in this process."""
+    of_tenant = sum(one == tenant for one, _ in running)
+    of_agent = sum(one == agent for _, one in running)
+    why = None
     if len(running) >= services.runs_max:
-        raise TooManyRuns(f"{len(running)} runs are under way, which is all that this process takes; try again later")
-    mine = sum(one == tenant for one in running.values())
-    if mine >= services.runs_per_tenant_max:
-        raise TooManyRuns(
-            f"tenant {tenant!r} has {mine} runs under way, which is all that it may have; try again later"
-        )
+        why = f"{len(running)} runs are under way, which is all that this process takes"
+    elif of_tenant >= services.runs_per_tenant_max:
+        why = f"tenant {tenant!r} has {of_tenant} runs under way, which is all that it may have"
+    elif of_agent >= services.runs_per_agent_max:
+        why = f"agent {agent!r} has {of_agent} runs under way, which is all that it may have"
+    if why is not None:
+        services.recorder.counted("agent.run.rejected", agent=agent, tenant=tenant, error=TooManyRuns.kind)
+        raise TooManyRuns(f"{why}; try again later")
 
 
 async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Admitted:
@@ -70,6 +76,9 @@ async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Adm
     if conversation is not None:
         holder = await services.conversations.claim(whose, conversation, run_id, timeout_s + 60.0)
         if holder != run_id:
+            services.recorder.counted(
+                "agent.run.rejected", agent=spec.name, tenant=whose.tenant, error=TurnConflict.kind
+            )
             text = f"conversation {conversation!r} has a turn under way; attach to run {holder!r}"
             raise TurnConflict(text, active_run_id=holder, ref=ref)
     began = await services.runs.begin(RunEntry(ref, request.input), asked)

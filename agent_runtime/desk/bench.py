@@ -16,6 +16,7 @@ from agent_runtime.domain.todo import RunTool
 from agent_runtime.domain.values import RunRef
 from agent_runtime.spec.agent import AgentSpec
 from agent_runtime.spec.hooks import HookContext, consult
+from agent_runtime.spec.knowledge import RETRIEVER, SAVE_MEMORY
 from agent_runtime.tools.tool import Tool, ToolContext
 
 ATTEMPTS_MAX = 3
@@ -43,6 +44,8 @@ class Bench:
             done = await self._hooked(ref, todo, tool)
         error = None if not done.failed else "failed"
         self._services.recorder.tool_call(ref, tool.name, clock.now_s() - started_s, error)
+        if (own := _counted_as(tool)) is not None:
+            self._services.recorder.counted(f"{own}.{'failed' if done.failed else 'completed'}", agent=ref.agent)
         if not done.failed and done.fatal is None:
             await runs.keep_result(ref.run_id, place, done.text)
             await runs.keep_result(ref.run_id, same, done.text)
@@ -101,6 +104,13 @@ def text_of(result: Any) -> str:
             return result.model_dump_json()
         case _:
             return to_json(result, fallback=str).decode()
+
+
+def _counted_as(tool: Tool) -> str | None:
+    """The runtime's own tools have a metric of their own besides."""
+    if tool.origin == RETRIEVER:
+        return "agent.retriever.call"
+    return "agent.memory.store" if tool.name == SAVE_MEMORY else None
 
 
 def _digest(arguments: str) -> str:

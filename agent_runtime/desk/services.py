@@ -24,6 +24,7 @@ class Services:
     authorizers: tuple[Authorizer, ...] = ()
     runs_max: int = 1_000
     runs_per_tenant_max: int = 1_000
+    runs_per_agent_max: int = 1_000
     tags: dict[str, str] = field(default_factory=dict)
     closers: tuple[Callable[[], Awaitable[None]], ...] = ()
 

@@ -10,6 +10,9 @@ from agent_runtime.spec.agent import MemoryUse
 from agent_runtime.spec.hooks import Hook, HookContext, consult
 from agent_runtime.tools.tool import Tool, ToolContext, schema_tool
 
+RETRIEVER = "retriever"
+"""The origin of a tool that searches."""
+SAVE_MEMORY = "save_memory"
 SEARCH_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {"query": {"type": "string"}},
@@ -50,17 +53,17 @@ def _retriever(one: Retriever, hooks: Sequence[Hook]) -> Tool:
         return str(text)
 
     name = "retriever_" + re.sub(r"[^A-Za-z0-9]+", "_", one.name)
-    facts: dict[str, Any] = {"risk": "read", "idempotent": True, "origin": "retriever"}
+    facts: dict[str, Any] = {"risk": "read", "idempotent": True, "origin": RETRIEVER}
     return schema_tool(name, f"Search {one.name} for documents.", SEARCH_SCHEMA, search, **facts)
 
 
 def _saver(agent: str, memory: Memory, hooks: Sequence[Hook]) -> Tool:
     async def save(given: Mapping[str, Any], context: ToolContext) -> str:
-        about = HookContext(context.ref, tool="save_memory")
+        about = HookContext(context.ref, tool=SAVE_MEMORY)
         text, _ = await consult(hooks, "before_memory_store", str(given["text"]), about)
         known = await memory.store(context.principal, agent, Recollection(text, str(given.get("kind", "note"))))
         await consult(hooks, "after_memory_store", known, about)
         return "Saved."
 
     text = "Keep something about this user for later conversations."
-    return schema_tool("save_memory", text, SAVE_SCHEMA, save, idempotent=True)
+    return schema_tool(SAVE_MEMORY, text, SAVE_SCHEMA, save, idempotent=True)

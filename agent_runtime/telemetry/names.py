@@ -16,6 +16,7 @@ COUNTERS = (
     "agent.retriever.call.failed",
     "agent.memory.recall.completed",
     "agent.memory.store.completed",
+    "agent.memory.store.failed",
     "agent.budget.exceeded",
     "agent.budget.approval.approved",
     "agent.budget.approval.rejected",
@@ -25,7 +26,9 @@ COUNTERS = (
     "agent.approval.timed_out",
     "agent.hook.failed",
     "agent.fingerprint.mismatch",
+    "agent.export.failed",
 )
+GAUGES = {"agent.queue.backlog": "{task}"}
 HISTOGRAMS = {
     "agent.run.duration_ms": "ms",
     "agent.llm.latency_ms": "ms",

@@ -10,7 +10,7 @@ from opentelemetry import metrics, trace
 from agent_runtime.domain.todo import Outcome
 from agent_runtime.domain.values import RunRef, Usage
 from agent_runtime.spec.guardrails import redacted
-from agent_runtime.telemetry.names import COUNTERS, HISTOGRAMS
+from agent_runtime.telemetry.names import COUNTERS, GAUGES, HISTOGRAMS
 
 LOG = logging.getLogger("meterway.agent")
 TEXT_MAX = 300
@@ -25,10 +25,13 @@ class OtelRecorder:
         meter = metrics.get_meter("meterway.agent", meter_provider=meters)
         self.tracer = trace.get_tracer("meterway.agent", tracer_provider=tracers)
         self._counters = {name: meter.create_counter(name) for name in COUNTERS}
+        self._gauges = {name: meter.create_gauge(name, unit) for name, unit in GAUGES.items()}
         self._histograms = {name: meter.create_histogram(name, unit) for name, unit in HISTOGRAMS.items()}
 
     def run_started(self, ref: RunRef) -> None:
         self.counted("agent.run.started", agent=ref.agent, tenant=ref.principal.tenant)
+        if ref.stream and ref.depth == 0:
+            self.counted("agent.stream.started", agent=ref.agent, tenant=ref.principal.tenant)
 
     def run_ended(self, outcome: Outcome, duration_s: float) -> None:
         ref, failure = outcome.ref, outcome.failure
@@ -74,6 +77,11 @@ class OtelRecorder:
         counter = self._counters.get(name)
         if counter is not None:
             counter.add(1, attributes)
+
+    def measured(self, name: str, value: float, **attributes: str) -> None:
+        gauge = self._gauges.get(name)
+        if gauge is not None:
+            gauge.set(value, attributes)
 
     def span(self, name: str, ref: RunRef, **attributes: str) -> AbstractContextManager[Any]:
         known = {"run.id": ref.run_id, "agent.name": ref.agent, "tenant": ref.principal.tenant}

@@ -25,7 +25,9 @@ class Activities:
 
     def __init__(self, desks: Iterable[Desk], *, models_max: int | None = None, tools_max: int | None = None) -> None:
         self._models, self._tools = slots(models_max), slots(tools_max)
-        self._desks = {(desk.spec.name, fingerprint(desk.spec)): desk for desk in desks}
+        known = list(desks)
+        self._recorder = known[0].services.recorder
+        self._desks = {(desk.spec.name, fingerprint(desk.spec)): desk for desk in known}
 
     def all(self) -> list[Callable[..., Any]]:
         return [self.prepare, self.think, self.check, self.act, self.top_up, self.more, self.publish, self.conclude]
@@ -34,6 +36,7 @@ class Activities:
         desk = self._desks.get((job.ref.agent, job.fingerprint))
         if desk is None:
             known = sorted(f"{name} {made[:12]}" for name, made in self._desks)
+            self._recorder.counted("agent.fingerprint.mismatch", agent=job.ref.agent)
             text = f"run {job.ref.run_id!r} is of {job.ref.agent} {job.fingerprint[:12]}; this worker has {known}"
             raise ApplicationError(text, type="fingerprint", non_retryable=True)
         return desk

@@ -2,15 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, Self
 
 from opentelemetry.trace import Tracer
-from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
+from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
     WorkflowFailureError,
@@ -40,6 +38,7 @@ from agent_runtime.domain.todo import Outcome, Shown
 from agent_runtime.domain.values import RunRef
 from agent_runtime.spec.agent import AgentSpec, plan_of
 from agent_runtime.spec.fingerprint import fingerprint
+from agent_runtime.temporal import lines
 from agent_runtime.temporal.codec import Codec, converter
 from agent_runtime.temporal.shapes import RunInput, Settings, queue_of
 from agent_runtime.temporal.tracing import Tracing
@@ -166,17 +165,7 @@ class TemporalRuntime:
         """Whether a worker is on the roster, and somebody asks for workflows and for activities there."""
         if not await self.services.roster.present(queue):
             return False
-        kinds: Sequence[TaskQueueType.ValueType] = (
-            TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-        )
-        for kind in kinds:
-            asked = DescribeTaskQueueRequest(
-                namespace=self._client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
-            )
-            if not (await self._client.workflow_service.describe_task_queue(asked)).pollers:
-                return False
-        return True
+        return await lines.polled(self._client, queue)
 
     async def outcome(self, run_id: str) -> Outcome:
         handle = self._client.get_workflow_handle(run_id, result_type=Outcome)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Self
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.worker import Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -17,6 +18,7 @@ from agent_runtime.desk.desk import Desk
 from agent_runtime.desk.services import Services
 from agent_runtime.spec.agent import AgentSpec
 from agent_runtime.spec.fingerprint import fingerprint
+from agent_runtime.temporal import lines
 from agent_runtime.temporal.activities import Activities
 from agent_runtime.temporal.codec import Codec, converter
 from agent_runtime.temporal.shapes import queue_of
@@ -69,6 +71,7 @@ class Crew:
     ) -> None:
         self.queues = queues(specs, base)
         self.name = f"worker-{secrets.token_hex(6)}"
+        self._client = client
         self._services = services
         self._workers = _workers(client, self.queues, services, tuning or Tuning())
 
@@ -76,6 +79,7 @@ class Crew:
         self._group = await asyncio.TaskGroup().__aenter__()
         self._running = [self._group.create_task(worker.run()) for worker in self._workers]
         await self._beat()
+        await self._measure()
         self._beats = self._group.create_task(self._keep_beating())
         return self
 
@@ -98,10 +102,20 @@ class Crew:
                 await self._beat()
             except OSError:
                 LOG.warning("the roster cannot be reached; callers may believe that %s is gone", self.name)
+            await self._measure()
 
     async def _beat(self) -> None:
         for queue in self.queues:
             await self._services.roster.beat(queue, self.name, BEAT_TTL_S)
+
+    async def _measure(self) -> None:
+        """More workers are wanted while the backlog grows."""
+        try:
+            for queue in self.queues:
+                waiting = await lines.backlog(self._client, queue)
+                self._services.recorder.measured("agent.queue.backlog", waiting, queue=queue)
+        except RPCError:
+            LOG.warning("Temporal does not tell how much waits for %s", self.name)
 
 
 def _workers(client: Client, known_queues: Mapping[str, AgentSpec], services: Services, known: Tuning) -> list[Worker]:

@@ -13,6 +13,7 @@ from agent_runtime.domain.shown import USER_TEXT
 from agent_runtime.domain.values import FinishReason
 from agent_runtime.evaluation.plan import Plan, read_plan
 from agent_runtime.spec.hooks import Point
+from agent_runtime.telemetry.names import COUNTERS, GAUGES, HISTOGRAMS
 from tests.house.sources import ROOT
 
 TEXT = (ROOT / "docs" / "agents.md").read_text()
@@ -32,6 +33,10 @@ def test_every_limit_is_told() -> None:
 
 def test_every_point_of_a_hook_and_every_end_of_a_run_is_told() -> None:
     assert missing(*get_args(Point), *get_args(FinishReason)) == []
+
+
+def test_row_34_47_every_metric_is_told() -> None:
+    assert missing(*COUNTERS, *GAUGES, *HISTOGRAMS) == []
 
 
 def test_every_command_is_told() -> None:

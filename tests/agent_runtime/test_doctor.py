@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent_runtime.api import Agent, local_services, sqlite_services
-from agent_runtime.api.config import RuntimeConfig, config_of
+from agent_runtime.api.config import RuntimeConfig, config_of, services_of
 from agent_runtime.cli.doctor import Doctor, Finding
 from agent_runtime.connectors.scripted import ScriptedLLM
 from agent_runtime.contracts.errors import ConfigError
@@ -103,6 +103,8 @@ async def test_row_48_a_collector_is_reached_and_in_production_encrypted(config:
     assert "ConnectionRefused" in (await examined(there))["observability"].said
     plain = replace(there, environment="production", otlp_endpoint="http://collector.example:4318")
     assert "has to be https" in (await examined(plain))["observability"].said
+    with pytest.raises(ConfigError, match=r"METERWAY_OTLP_ENDPOINT is .* has to be https"):
+        services_of(plain)
 
 
 async def test_row_28_a_store_of_one_process_is_named(config: RuntimeConfig) -> None:

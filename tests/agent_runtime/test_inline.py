@@ -328,6 +328,10 @@ async def test_row_35_runs_are_admitted_up_to_a_number() -> None:
     handles.append(await one.start("go", principal=Principal("other", "x")))
     with pytest.raises(TooManyRuns, match="3 runs"):
         await one.start("go", principal=Principal("third", "x"))
+    one.services = replace(one.services, runs_max=9, runs_per_agent_max=3)
+    one.runtime.services = one.services  # type: ignore[attr-defined]
+    with pytest.raises(TooManyRuns, match="agent 'main' has 3"):
+        await one.start("go", principal=Principal("third", "x"))
     for handle in handles:
         await handle.cancel()
         with pytest.raises(Cancelled):

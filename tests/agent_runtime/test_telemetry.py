@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from agent_runtime.api import Agent, local_services, sqlite_services
 from agent_runtime.connectors.scripted import Line, ScriptedLLM
+from agent_runtime.contracts.errors import TooManyRuns
 from agent_runtime.domain.values import Failure
 from agent_runtime.ports import Document, Recollection
 from agent_runtime.spec.agent import MemoryUse
@@ -81,6 +82,30 @@ async def test_row_49_50_every_run_has_one_line_also_when_it_fails(caplog: pytes
     assert {"run_id", "conversation_id", "tenant", "agent", "llm_calls", "input_tokens", "tool_calls"} <= set(line)
     assert (line["error"], line["llm_calls"], line["tool_calls"]) == ("upstream_failed", 1, 1)
     assert "ann@example.com" not in caplog.text
+
+
+async def test_row_34_35_what_is_refused_streamed_searched_and_remembered_is_counted(tmp_path: Path) -> None:
+    reader = InMemoryMetricReader()
+    script = [calls("retriever_the_library", query="age"), calls("save_memory", text="Rome is old"), calls("forever")]
+    recorder = OtelRecorder(meters=MeterProvider([reader]))
+    services = sqlite_services(ScriptedLLM({"main": script}), tmp_path / "a.db", recorder=recorder, runs_max=1)
+    facts: dict[str, Any] = {"tools": Props().tools(), "retrievers": [Library()], "memory": MemoryUse()}
+    one = Agent("main", services=services, policy=AutoApprove(), principal=ANN, **facts)
+    handle = await one.start("go", stream=True)
+    async for _, event in handle.events():
+        if event["type"] == "TOOL_CALL_START" and event["toolCallName"] == "forever":
+            break
+    with pytest.raises(TooManyRuns):
+        await one.start("again")
+    await handle.cancel()
+    await handle.outcome()
+    assert {
+        "agent.run.rejected",
+        "agent.stream.started",
+        "agent.retriever.call.completed",
+        "agent.memory.store.completed",
+    } <= set(metric_points(reader))
+    await services.close()
 
 
 class Library:

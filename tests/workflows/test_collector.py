@@ -10,6 +10,9 @@ from pathlib import Path
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from agent_runtime.domain.values import RunRef
+from agent_runtime.telemetry.export import ExportingRecorder
+from tests.agent_runtime.cast import ANN
 from tests.agent_runtime.lab import Lab
 from tests.e2e.processes import Process
 from tests.redis import free_port
@@ -18,7 +21,7 @@ from tests.workflows.test_traces import providers_traces
 
 
 class Collector:
-    def __init__(self) -> None:
+    def __init__(self, refused: str = "") -> None:
         self.metrics: set[str] = set()
         self.spans: set[str] = set()
         self.traces: dict[str, set[str]] = {}
@@ -26,8 +29,10 @@ class Collector:
 
         class Door(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                collector.take(self.path, self.rfile.read(int(self.headers["content-length"])))
-                self.send_response(200)
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if self.path != refused:
+                    collector.take(self.path, body)
+                self.send_response(400 if self.path == refused else 200)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -55,8 +60,8 @@ class Collector:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    made = Collector()
+def collecting(refused: str = "") -> Iterator[Collector]:
+    made = Collector(refused)
     try:
         yield made
     finally:
@@ -86,3 +91,13 @@ def test_row_47_58_client_and_worker_tell_a_collector_before_they_end(lab: Lab, 
     [trace] = of_client.traces["StartWorkflow:AgentRun"]
     assert of_worker.traces["RunWorkflow:AgentRun"] == of_worker.traces["tool.execute"] == {trace}
     assert of_worker.traces["llm.generate"] == set(providers_traces(lab)) == {trace}
+
+
+def test_row_48_what_a_collector_does_not_take_is_counted() -> None:
+    with collecting(refused="/v1/traces") as one:
+        recorder = ExportingRecorder(one.url, "test", "development")
+        with recorder.span("llm.generate", RunRef("run-1", "main", ANN, "run-1")):
+            pass
+        recorder.flush()
+    assert one.spans == set()
+    assert "agent.export.failed" in one.metrics

@@ -1,7 +1,7 @@
 """Workers and the gateway are killed at random: every run ends right, and every turn is charged once, as it was billed.
 
 What is under way when the gateway is killed is asked again by the one that follows; such a call is in the ledger as an
-estimate of its own, never below the provider's bill.
+estimate of its own, never below the provider's bill, and also when it had not got as far as the provider.
 """
 
 import asyncio
@@ -150,13 +150,13 @@ async def test_row_30_52_killed_workers_lose_no_run_and_pay_no_turn_twice(
     assert all(len(end.outcome.messages) == 2 * TURNS for end in ends)
     lines = {line["id"]: line for line in lab.bill()}
     rows = {row["request_id"]: row for row in lab.ledger({handle.run_id for handle in started})}
-    assert rows.keys() == lines.keys()
+    assert lines.keys() <= rows.keys()
     exact = [number for number, row in rows.items() if row["provenance"] == "exact"]
     assert Counter(rows[number]["run_id"] for number in exact) == {handle.run_id: TURNS for handle in started}
     assert [charged(rows[number]) for number in exact] == [billed(lines[number]) for number in exact]
     lost = rows.keys() - set(exact)
     print(f" [{len(lost)} calls were under way when the gateway was killed]", end="")
-    assert all(charged(rows[number]) >= billed(lines[number]) for number in lost)
+    assert all(charged(rows[number]) >= billed(lines[number]) for number in lost & lines.keys())
     assert len(lost) <= size.runs if size.gateway_kills else not lost
 
 

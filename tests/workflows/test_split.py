@@ -2,20 +2,27 @@
 
 import asyncio
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from temporalio.client import Client
 
 from agent_runtime.api import Agent, sqlite_services
 from agent_runtime.connectors.scripted import Line, ScriptedLLM
+from agent_runtime.domain.limits import Mode
 from agent_runtime.domain.values import Principal
+from agent_runtime.telemetry.recorder import OtelRecorder
+from agent_runtime.temporal.lines import backlog
 from agent_runtime.temporal.runtime import TemporalRuntime
 from agent_runtime.temporal.shapes import Settings, queue_of
 from agent_runtime.temporal.workers import Crew, Tuning
 from agent_runtime.tools.access import AutoApprove
 from tests.agent_runtime.cast import ANN, Props, calls
 from tests.agent_runtime.lab import Lab
+from tests.agent_runtime.test_telemetry import metric_points
 from tests.e2e.processes import Process
 from tests.workflows import troupe
 from tests.workflows.conftest import Stage
@@ -94,6 +101,25 @@ async def test_row_55_models_and_tools_have_places_of_their_own(stage: Stage, cl
     assert {end.text for end in ends} == {"ok"}
     assert props.running_max == 1
     assert llm.running_max == 2
+
+
+async def test_row_54_what_waits_for_workers_is_measured(stage: Stage, client: Client) -> None:
+    reader = InMemoryMetricReader()
+    recorder = OtelRecorder(meters=MeterProvider([reader]))
+    services = replace(stage.services(ScriptedLLM({"main": [Line("ok")]})), recorder=recorder)
+    one = Agent("main", services=services, mode=Mode.AUTONOMOUS, principal=ANN)
+    one.on(TemporalRuntime(client, services, stage.settings))
+    queue = queue_of(stage.settings.queue, "main", one.fingerprint)
+    handles = [await one.start(f"go {n}") for n in range(5)]
+    async with asyncio.timeout(10):
+        while await backlog(client, queue) < len(handles):
+            await asyncio.sleep(0.1)
+    async with Crew(client, [one.spec], services, stage.settings.queue):
+        [point] = metric_points(reader)["agent.queue.backlog"]
+        for handle in handles:
+            await handle
+    assert point.attributes == {"queue": queue}
+    assert 0 <= point.value <= len(handles)
 
 
 class Counting(ScriptedLLM):
