@@ -30,9 +30,12 @@ SETTLED_S = 20.0
 
 
 def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the system gives to callers."""
+    """The first of so many free ports in a row, below those that the system gives to callers.
+
+    Not of the seeded dice: another run of the same tests would ask for the same ones.
+    """
     while True:
-        first = random.randrange(15_000, 32_000)
+        first = random.SystemRandom().randrange(15_000, 32_000)
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for port in range(first, first + count):
                 stack.enter_context(socket.create_server(("127.0.0.1", port)))
