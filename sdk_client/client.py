@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 from tenacity import AsyncRetrying
 
-from sdk_client import wire
+from sdk_client import counting, wire
 from sdk_client.retrying import policy, translated
 from sdk_client.streaming import ReplyStream
 from sdk_client.values import CallContext, Delta, Message, Reply, Tool
@@ -127,9 +127,17 @@ class LLMClient:
         response = await self._ask("GET", "models", None, context, stream=False)
         return wire.models_of(response.content, response.headers)
 
-    async def count(self, messages: Sequence[Message], *, tools: Sequence[Tool | type[Any]] = ()) -> int:
-        """An estimate of the input tokens, made here: four characters are one token."""
-        return wire.estimate(messages, tools)
+    async def count(
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str,
+        tools: Sequence[Tool | type[Any]] = (),
+        context: CallContext = NO_CONTEXT,
+    ) -> int:
+        """The input tokens as the gateway counts them for `model`; no provider is asked, and nothing is charged."""
+        response = await self._post(counting.PATH, counting.body_of(messages, model, tools), context)
+        return counting.counted(response.content, response.headers)
 
     def _time_for(self, context: CallContext) -> float:
         return self._timeout_s if context.timeout_s is None else context.timeout_s

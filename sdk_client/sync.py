@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 from tenacity import Retrying
 
-from sdk_client import wire
+from sdk_client import counting, wire
 from sdk_client.client import ATTEMPTS_MAX, NO_CONTEXT, TIMEOUT_S
 from sdk_client.retrying import policy, translated
 from sdk_client.streaming import ReplyStream
@@ -119,9 +119,17 @@ class LLMClientSync:
         response = self._ask("GET", "models", None, context, stream=False)
         return wire.models_of(response.content, response.headers)
 
-    def count(self, messages: Sequence[Message], *, tools: Sequence[Tool | type[Any]] = ()) -> int:
+    def count(
+        self,
+        messages: Sequence[Message],
+        *,
+        model: str,
+        tools: Sequence[Tool | type[Any]] = (),
+        context: CallContext = NO_CONTEXT,
+    ) -> int:
         """As LLMClient.count."""
-        return wire.estimate(messages, tools)
+        response = self._post(counting.PATH, counting.body_of(messages, model, tools), context)
+        return counting.counted(response.content, response.headers)
 
     def _post(self, path: str, body: dict[str, Any], context: CallContext, *, stream: bool = False) -> httpx.Response:
         keyed = context if context.idempotency_key else replace(context, idempotency_key=wire.new_key())

@@ -37,9 +37,6 @@ from sdk_client.values import (
     Usage,
 )
 
-CHARACTERS_PER_TOKEN = 4
-IMAGE_TOKENS = 1_000
-MESSAGE_TOKENS = 4
 MESSAGE_MAX = 2_000
 PLAIN = string.punctuation + " "
 
@@ -282,17 +279,6 @@ def json_of(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
 
 def unreadable(headers: Mapping[str, str], why: str) -> UpstreamFailed:
     return UpstreamFailed(f"{why}; does the base URL lead to a gateway?", request_id=headers.get("x-request-id"))
-
-
-def estimate(messages: Sequence[Message], tools: Sequence[Tool | type[Any]]) -> int:
-    """Tokens, roughly: four characters are one."""
-    total = 0
-    for message in messages:
-        images = sum(isinstance(part, Image) for part in message.parts)
-        shown = [one | {"content": message.text} if images else one for one in encoded(message)]
-        letters = sum(len(json.dumps(one, ensure_ascii=False)) for one in shown)
-        total += MESSAGE_TOKENS + IMAGE_TOKENS * images + letters // CHARACTERS_PER_TOKEN
-    return total + sum(len(json.dumps(function_of(tool))) for tool in tools) // CHARACTERS_PER_TOKEN
 
 
 def _whole(given: str | None) -> int:

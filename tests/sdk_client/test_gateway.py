@@ -1,11 +1,12 @@
 """The client and a served gateway."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from pydantic import BaseModel
 
 from sdk_client import CallContext, LLMClient, LLMClientSync, Message, Tool, errors
+from sdk_client.values import Image, ToolCall
 
 
 class Weather(BaseModel):
@@ -85,12 +86,28 @@ async def test_an_answer_comes_as_the_model_that_was_asked_for(client: LLMClient
     assert set(raw.parsed) == {"city", "days"}
 
 
-async def test_models_embeddings_and_an_estimate(client: LLMClient) -> None:
+async def test_models_and_embeddings(client: LLMClient) -> None:
     assert "assistant" in await client.models()
     vectors = await client.embed(["a", "b"], model="embedder")
     assert len(vectors) == 2
     assert len(vectors[0]) > 8
-    assert 2 <= await client.count([Message.user("four")], tools=[Tool("x")]) < 60
+
+
+async def test_the_gateway_counts_what_would_be_sent(client: LLMClient) -> None:
+    async def count(*messages: Message, tools: Sequence[Tool] = ()) -> int:
+        return await client.count(messages, model="assistant", tools=tools)
+
+    question = Message.user("How many tokens are in this question?")
+    alone = await count(question)
+    assert 5 < alone < 60
+    assert await count(Message.system("You are brief."), question) > alone
+    assert await count(question, tools=[Tool("look_up", "finds a page")]) > alone
+    called = Message.assistant("", ToolCall("c1", "look_up", '{"page": 3'))
+    assert await count(question, called, Message.tool("c1", "x" * 99)) > alone
+    for url in ("https://example.org/a.png", "data:image/png;base64,AAAA"):
+        assert await count(Message.user("and this?", Image(url))) > 5
+    with pytest.raises(errors.InvalidRequest, match="nobody"):
+        await client.count([question], model="nobody")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +155,7 @@ def test_the_blocking_client_does_all_of_it(blocking: LLMClientSync) -> None:
         assert stream.reply().usage == reply.usage
     assert "assistant" in blocking.models()
     assert len(blocking.embed(["a"], model="embedder")) == 1
-    assert blocking.count([Message.user("four")]) > 0
+    assert blocking.count([Message.user("four")], model="assistant") > 0
     with pytest.raises(errors.UpstreamFailed):
         blocking.generate([Message.user("x")], model="broken")
     with pytest.raises(errors.DeadlineExceeded):
