@@ -61,14 +61,13 @@ HOSTS: dict[str, Host] = {
         "https://api.cerebras.ai/v1",
         Quirks(
             NEWER_LIMIT,
-            refuses=_NO_STORE | {"frequency_penalty", "presence_penalty"},
+            hints=_NO_STORE,
+            refuses=frozenset({"frequency_penalty", "presence_penalty"}),
             refuses_said=_THOUGHTS,
             native=_CHAT_ONLY,
         ),
     ),
-    "deepseek": _chat(
-        "https://api.deepseek.com/v1", Quirks(renames=_OLDER_LIMIT, refuses=_NO_STORE, native=_CHAT_ONLY)
-    ),
+    "deepseek": _chat("https://api.deepseek.com/v1", Quirks(renames=_OLDER_LIMIT, hints=_NO_STORE, native=_CHAT_ONLY)),
     "fireworks": _chat("https://api.fireworks.ai/inference/v1"),
     "groq": _chat(
         "https://api.groq.com/openai/v1",
@@ -84,14 +83,13 @@ HOSTS: dict[str, Host] = {
         Quirks(
             stream_usage=False,
             renames=(("seed", "random_seed"), *_OLDER_LIMIT),
-            refuses=_NO_STORE | {"user", "logit_bias"},
+            hints=_NO_STORE | {"user"},
+            refuses=frozenset({"logit_bias"}),
             refuses_said=_THOUGHTS | {"reasoning"},
         ),
     ),
     "openrouter": _chat("https://openrouter.ai/api/v1"),
-    "perplexity": _chat(
-        "https://api.perplexity.ai", Quirks(renames=_OLDER_LIMIT, refuses=_NO_STORE, native=_CHAT_ONLY)
-    ),
+    "perplexity": _chat("https://api.perplexity.ai", Quirks(renames=_OLDER_LIMIT, hints=_NO_STORE, native=_CHAT_ONLY)),
     "together": _chat("https://api.together.xyz/v1"),
     "xai": _chat("https://api.x.ai/v1", Quirks(NEWER_LIMIT, native=_CHAT_ONLY)),
     "llamacpp": _local(8080),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Abilities:
     """`media` are the sources of Media.source, `names` those whose file name is told; `origin` is whose signatures of
     thinking it can read. `effort` is how it says how much to think: by a word (`level`) or by a number (`tokens`).
-    `stops_max` None is no limit. `interleaved`: text may stand between tool calls.
+    `effort_max` is the largest such number. `stops_max` None is no limit. `interleaved`: text may stand between tool
+    calls.
     """
 
     origin: str
@@ -33,6 +34,7 @@ class Abilities:
     sequential: bool = True
     user: bool = True
     effort: str = "level"
+    effort_max: int | None = None
 
 
 CHAT = Abilities(
@@ -86,4 +88,5 @@ GEMINI = Abilities(
     sequential=False,
     user=False,
     effort="tokens",
+    effort_max=24_576,
 )

@@ -100,14 +100,16 @@ class Quirks:
     """How a host differs from others of its dialect.
 
     `output_limit` is its name for the limit on the output, `api_version` Azure's, whose paths name the deployment.
-    `stream_usage` is false where the wish for usage is refused. `renames` and `refuses` are members of a request,
-    `refuses_said` those of a message.
+    `stream_usage` is false where the wish for usage is refused. `renames`, `hints` and `refuses` are members of a
+    request: called otherwise, left out, and left out only where the route may lose them; `refuses_said` are those of a
+    message.
     """
 
     output_limit: str = "max_tokens"
     api_version: str = ""
     stream_usage: bool = True
     renames: tuple[tuple[str, str], ...] = ()
+    hints: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     refuses_said: frozenset[str] = frozenset()
     native: frozenset[str] = frozenset({"embeddings"})

@@ -180,7 +180,8 @@ class _Fitting:
         if self.able.effort == "level":
             return Effort(given.level or level_of(given.tokens))
         tokens = given.tokens or EFFORT_TOKENS.get(given.level, EFFORT_TOKENS["medium"])
-        return Effort("", tokens)
+        most = self.able.effort_max or tokens
+        return Effort("", self.lose("effort", tokens > most, min(tokens, most), hint=True))
 
     def parallel(self, given: bool | None) -> bool | None:
         """Several calls at once are allowed wherever nothing is said."""

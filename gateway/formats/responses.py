@@ -77,6 +77,7 @@ class Event(Struct):
 
     type: str
     delta: str | None = None
+    output_index: int | None = None
     item: Item | None = None
     annotation: Annotation | None = None
     response: Reply | None = None

@@ -30,6 +30,9 @@ from gateway.domain.turn import (
 )
 from gateway.ports import ProviderDialect
 
+_NOTHING = frozenset({b"null", b"false", b"0", b"0.0", b"{}"})
+"""Values of a field that change nothing, lost or not."""
+
 
 class TurnDecoder(Protocol):
     """Bytes of a provider's stream to events; the same events for any chunking."""
@@ -110,7 +113,8 @@ class Interpreter:
         """The first field whose loss would change what the answer may be. Raises InvalidRequest."""
         kind = deployment.provider.kind
         if (kind, self._request.dialect) in self._dialects.natives:
-            return None
+            refuses, said = deployment.provider.quirks.refuses, self._request.members
+            return next((name for name in said if name in refuses and said[name] not in _NOTHING), None)
         field = next((loss.field for loss in self._fit(kind)[1] if not loss.hint), None)
         return None if field is None else self._dialects.callers[self._request.dialect].fields.get(field, field)
 

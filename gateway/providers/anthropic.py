@@ -16,7 +16,7 @@ from gateway.domain.turn import TurnEvent
 from gateway.formats import messages, openai
 from gateway.providers import messages_errors
 from gateway.providers.foreign import is_mixed, without_foreign
-from gateway.providers.messages_body import members_of
+from gateway.providers.messages_body import members_of, refused
 from gateway.providers.messages_turns import MessagesReader
 from gateway.providers.messages_usage import Meter
 from gateway.providers.sse import Frame, Framer, FramingError
@@ -59,9 +59,10 @@ def encode_conversation(
     conversation: Conversation, request: ModelRequest, deployment: Deployment, deadline_s: float, request_id: str
 ) -> UpstreamCall:
     limit = request.output_limit or conversation.output_tokens or deployment.capabilities.output_tokens
-    members = members_of(conversation, limit or OUTPUT_TOKENS)
+    members = members_of(conversation, limit or OUTPUT_TOKENS, deployment.model)
     body = openai.encode({"model": deployment.model, **members})
-    return _call(request, deployment, deadline_s, request_id, body)
+    call = _call(request, deployment, deadline_s, request_id, body)
+    return replace(call, dropped=dropped) if (dropped := refused(conversation, deployment.model)) else call
 
 
 def _call(

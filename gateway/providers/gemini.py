@@ -30,10 +30,12 @@ def encode_conversation(
     conversation: Conversation, request: ModelRequest, deployment: Deployment, deadline_s: float, request_id: str
 ) -> UpstreamCall:
     method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+    limit = request.output_limit or conversation.output_tokens
+    body = members_of(conversation, limit, deployment.model)
     return UpstreamCall(
         credential=deployment.credential,
         path=f"{deployment.provider.base_path}/models/{quote(deployment.model)}:{method}",
-        body=openai.encode(members_of(conversation, request.output_limit or conversation.output_tokens)),
+        body=openai.encode(body),
         timeouts=deployment.timeouts,
         deadline_s=deadline_s,
         headers=(_EVENTS if request.stream else _JSON, (b"x-request-id", request_id.encode())),

@@ -23,9 +23,23 @@ from gateway.formats import gemini as shapes
 from gateway.providers.gemini_errors import inner_failure
 from gateway.providers.gemini_usage import usage_of
 
-FINISHES = {"STOP": Finish.STOP, "MAX_TOKENS": Finish.LENGTH} | dict.fromkeys(
-    ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"), Finish.FILTER
+FINISHES = {"STOP": Finish.STOP, "MAX_TOKENS": Finish.LENGTH, "CONTINUATION": Finish.LENGTH} | dict.fromkeys(
+    (
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "MODEL_ARMOR",
+    ),
+    Finish.FILTER,
 )
+SPOILED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE"})
+"""The model meant to call a tool and its call could not be read: there is no answer."""
 
 
 class GeminiReader:
@@ -58,9 +72,9 @@ class GeminiReader:
         if not self._id:
             self._id = reply.response_id or "gemini"
             events.append(Started(self._id, reply.model_version or ""))
+        self._usage = usage_of(reply.usage_metadata) or self._usage
         for candidate in reply.candidates or ():
             self._candidate(candidate, events)
-        self._usage = usage_of(reply.usage_metadata) or self._usage
         if not reply.candidates and reply.prompt_feedback is not None and reply.prompt_feedback.block_reason:
             events.append(Failed(self._blocked(reply.prompt_feedback.block_reason)))
         return events
@@ -73,6 +87,10 @@ class GeminiReader:
         message = f"the provider's content filter blocked the prompt ({reason})"
         return Failure(FailureKind.CONTENT_FILTER, message, 200, sent=Sent.YES, usage=self._usage)
 
+    def _spoiled(self, reason: str) -> Failure:
+        message = f"the provider's model has spoiled its call of a tool ({reason})"
+        return Failure(FailureKind.MALFORMED_STREAM, message, 200, sent=Sent.YES, usage=self._usage)
+
     def _candidate(self, candidate: shapes.Candidate, events: list[TurnEvent]) -> None:
         choice = candidate.index
         self._answered.add(choice)
@@ -82,7 +100,9 @@ class GeminiReader:
         if candidate.grounding_metadata is not None:
             said = "".join(self._said.get(choice, ())).encode()
             events += [Cited(citation, choice) for citation in _citations(candidate.grounding_metadata, said)]
-        if candidate.finish_reason is not None:
+        if candidate.finish_reason in SPOILED:
+            events.append(Failed(self._spoiled(candidate.finish_reason)))
+        elif candidate.finish_reason is not None:
             finish = FINISHES.get(candidate.finish_reason, Finish.STOP)
             if finish is Finish.STOP and self._called.get(choice):
                 finish = Finish.TOOL_CALLS

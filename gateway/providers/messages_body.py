@@ -9,6 +9,7 @@ from gateway.domain.conversation import (
     Conversation,
     Effort,
     Media,
+    OutputFormat,
     Part,
     Refusal,
     Text,
@@ -19,17 +20,34 @@ from gateway.domain.conversation import (
     ToolMode,
     ToolResult,
 )
-from gateway.domain.fitting import EFFORT_TOKENS_MIN
+from gateway.domain.fitting import EFFORT_TOKENS, EFFORT_TOKENS_MIN
 from gateway.formats.json_object import object_of
+from gateway.providers import generations
 
 Json = dict[str, Any]
 _MODES = {ToolMode.AUTO: "auto", ToolMode.NONE: "none", ToolMode.REQUIRED: "any", ToolMode.NAMED: "tool"}
 _NOT_AN_ID = re.compile(r"[^a-zA-Z0-9_-]")
+BY_EFFORT = (4, 6)
+"""From this generation on a model decides itself how much it thinks, by a word and no longer by a number of tokens."""
+
+WITHOUT_SAMPLING = (4, 7)
+"""From this one on it refuses `temperature`, `top_p` and `top_k`, and knows the word `xhigh`."""
+
+ALWAYS_THINKS = (5, 5)
+_SAMPLING = ("temperature", "top_p", "top_k")
 
 
-def members_of(given: Conversation, output_tokens: int) -> Json:
+def refused(given: Conversation, model: str) -> tuple[str, ...]:
+    """What is said of sampling and a model of this name takes no more."""
+    if generations.claude(model) < WITHOUT_SAMPLING:
+        return ()
+    return tuple(name for name in _SAMPLING if getattr(given.sampling, name) is not None)
+
+
+def members_of(given: Conversation, output_tokens: int, model: str) -> Json:
     """All but the model. `output_tokens` is required there, and thinking is paid from it."""
     sampling = given.sampling
+    output = {"format": _format(given.format), "effort": _effort(given.effort, model)}
     body: Json = {
         "max_tokens": output_tokens,
         "system": [_block(text) for text in given.system] or None,
@@ -43,13 +61,17 @@ def members_of(given: Conversation, output_tokens: int) -> Json:
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,
         "stop_sequences": list(given.stop) or None,
-        "thinking": _thinking(given.effort, output_tokens),
+        "thinking": _thinking(given.effort, output_tokens, model),
+        "output_config": {name: value for name, value in output.items() if value is not None} or None,
         "metadata": {"user_id": given.user} if given.user else None,
         "stream": given.stream or None,
     }
-    if given.format is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": Raw(given.format.schema)}}
-    return {name: value for name, value in body.items() if value is not None}
+    refuses = refused(given, model)
+    return {name: value for name, value in body.items() if value is not None and name not in refuses}
+
+
+def _format(given: OutputFormat | None) -> Json | None:
+    return None if given is None else {"type": "json_schema", "schema": Raw(given.schema)}
 
 
 def _marked(block: Json, cache: str) -> Json:
@@ -130,10 +152,25 @@ def _tool_choice(choice: ToolChoice | None, parallel: bool | None) -> Json | Non
     return shown
 
 
-def _thinking(effort: Effort | None, output_tokens: int) -> Json | None:
+def _thinking(effort: Effort | None, output_tokens: int, model: str) -> Json | None:
     if effort is None:
         return None
-    if effort.off or output_tokens <= EFFORT_TOKENS_MIN:
+    generation = generations.claude(model)
+    if effort.off:
+        return {"type": "disabled"} if generation < ALWAYS_THINKS else None
+    if generation >= BY_EFFORT:
+        return {"type": "adaptive"}
+    if output_tokens <= EFFORT_TOKENS_MIN:
         return {"type": "disabled"}
     tokens = max(EFFORT_TOKENS_MIN, min(effort.tokens or 0, output_tokens - 1))
     return {"type": "enabled", "budget_tokens": tokens}
+
+
+def _effort(effort: Effort | None, model: str) -> str | None:
+    generation = generations.claude(model)
+    if effort is None or generation < BY_EFFORT:
+        return None
+    if effort.off:
+        return "low" if generation >= ALWAYS_THINKS else None
+    words = ("low", "medium", "high", "xhigh") if generation >= WITHOUT_SAMPLING else ("low", "medium", "high")
+    return next((word for word in words if (effort.tokens or 0) <= EFFORT_TOKENS[word]), "max")

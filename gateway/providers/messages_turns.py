@@ -21,7 +21,7 @@ from gateway.domain.turn import (
 from gateway.formats import messages as shapes
 from gateway.providers.messages_errors import inner_failure
 from gateway.providers.messages_usage import Meter
-from gateway.providers.turns import SILENCE
+from gateway.providers.turns import SILENCE, broken
 
 FINISHES = {
     "end_turn": Finish.STOP,
@@ -35,15 +35,19 @@ FINISHES = {
 
 
 class MessagesReader:
-    """Of one answer. `_said` is how much text the part at hand has, where the open block began in it."""
+    """Of one answer. `_said` is how much text the part at hand has, where the open block began in it.
 
-    __slots__ = ("_block", "_cited", "_fragments", "_meter", "_said", "_seal", "_since")
+    Invariant: what is told of one block goes to no other.
+    """
+
+    __slots__ = ("_block", "_cited", "_fragments", "_index", "_meter", "_said", "_seal", "_since")
 
     def __init__(self) -> None:
         self._meter = Meter()
         self._block: shapes.Block | None = None
         self._cited: list[shapes.CitationShape] = []
         self._fragments = False
+        self._index: int | None = None
         self._seal = ""
         self._said = 0
         self._since = 0
@@ -51,12 +55,15 @@ class MessagesReader:
     def read(self, data: bytes) -> list[TurnEvent]:
         event = shapes.decode_event(data)
         kind = event.type
-        if kind == "content_block_delta":
-            return self._delta(event.delta) if event.delta is not None else []
         if kind == "content_block_start":
+            self._index = event.index
             return self._open(event.content_block) if event.content_block is not None else []
-        if kind == "content_block_stop":
-            return self._stop()
+        if kind in ("content_block_delta", "content_block_stop"):
+            if event.index != self._index and self._block is not None:
+                return [broken("the provider's stream mixes content blocks")]
+            if kind == "content_block_stop":
+                return self._stop()
+            return self._delta(event.delta) if event.delta is not None else []
         if kind == "message_start":
             message = event.message or shapes.StartedMessage()
             self._meter.add(message.usage)

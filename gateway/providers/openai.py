@@ -41,7 +41,7 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     members = request.members
     dropped: tuple[str, ...] = ()
     quirks = deployment.provider.quirks
-    if quirks.refuses or quirks.renames or quirks.refuses_said:
+    if quirks.hints or quirks.refuses or quirks.renames or quirks.refuses_said:
         members, dropped = _as_the_host_likes(members, quirks)
     if _DETAILS in members.get("messages", b"") and is_mixed(members["messages"]):
         members = {**members, "messages": without_foreign(members["messages"])[0]}
@@ -86,9 +86,9 @@ def _path(deployment: Deployment, operation: Operation) -> str:
 
 def _as_the_host_likes(members: dict[str, bytes], quirks: Quirks) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """The members by the names that the host knows, without those that it refuses; and which these were."""
-    names = dict(quirks.renames)
-    kept = {names.get(name, name): value for name, value in members.items() if name not in quirks.refuses}
-    dropped = [name for name in members if name in quirks.refuses]
+    names, unknown = dict(quirks.renames), quirks.hints | quirks.refuses
+    kept = {names.get(name, name): value for name, value in members.items() if name not in unknown}
+    dropped = [name for name in members if name in unknown]
     if quirks.refuses_said and kept.get("messages", b"")[:1] == b"[":
         kept["messages"], unsaid = without_members(kept["messages"], quirks.refuses_said)
         dropped += [f"messages.{name}" for name in unsaid]

@@ -39,7 +39,32 @@ _BY_CODE = {
     "permission_error": FailureKind.AUTH,
     "rate_limit_error": FailureKind.THROTTLED,
     "service_unavailable_error": FailureKind.OVERLOADED,
+    "vector_store_timeout": FailureKind.SERVER_ERROR,
+    **dict.fromkeys(
+        ("bio_policy", "misalignment_policy_violation", "image_content_policy_violation"), FailureKind.CONTENT_FILTER
+    ),
+    **dict.fromkeys(
+        (
+            "invalid_prompt",
+            "data_residency_mismatch",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_base64_image",
+            "invalid_image_url",
+            "image_too_large",
+            "image_too_small",
+            "image_parse_error",
+            "invalid_image_mode",
+            "image_file_too_large",
+            "unsupported_image_media_type",
+            "empty_image_file",
+            "failed_to_download_image",
+            "image_file_not_found",
+        ),
+        FailureKind.INVALID_REQUEST,
+    ),
 }
+"""A response that failed says so inside a 200, by these codes alone: whose fault it is stands in no status."""
 
 _BY_STATUS = {
     400: FailureKind.INVALID_REQUEST,

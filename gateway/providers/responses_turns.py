@@ -25,7 +25,7 @@ from gateway.formats import openai
 from gateway.formats import responses as shapes
 from gateway.providers.figures import part, sane
 from gateway.providers.openai_errors import inner_failure
-from gateway.providers.turns import SILENCE
+from gateway.providers.turns import SILENCE, broken
 
 _INCOMPLETE = {"max_output_tokens": Finish.LENGTH, "content_filter": Finish.FILTER}
 _TEXTS: dict[str, type[TextDelta | RefusalDelta | ThinkingDelta]] = {
@@ -38,12 +38,13 @@ _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed
 
 
 class ResponsesReader:
-    """Of one answer."""
+    """Of one answer. Invariant: no fragment goes to another call than its own."""
 
-    __slots__ = ("_called", "_fragments")
+    __slots__ = ("_called", "_calling", "_fragments")
 
     def __init__(self) -> None:
         self._called = False
+        self._calling: int | None = None
         self._fragments = False
 
     def read(self, data: bytes) -> list[TurnEvent]:
@@ -52,10 +53,15 @@ class ResponsesReader:
         if (told := _TEXTS.get(kind)) is not None:
             return [told(event.delta)] if event.delta else []
         if kind == "response.function_call_arguments.delta":
+            if event.output_index != self._calling:
+                return [broken("the provider's stream mixes tool calls")]
             self._fragments = True
             return [CallFragment(event.delta)] if event.delta else []
         if kind in ("response.output_item.added", "response.output_item.done") and event.item is not None:
-            return self._added(event.item) if kind.endswith("added") else self._done(event.item)
+            if kind.endswith("added"):
+                self._calling = event.output_index
+                return self._added(event.item)
+            return self._done(event.item)
         if kind == "response.output_text.annotation.added" and event.annotation is not None:
             return _cited(event.annotation)
         if kind == "response.created" and event.response is not None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from gateway.providers.gemini_body import UNSIGNED
 from tests.chaos.test_failover import BREAKING, PAUSING
-from tests.dialects.house import ask, body_of, events, speaking
-from tests.dialects.test_doors import ARGUMENTS, CALLING, TOOLS, _calls_of, asked, said, usage
+from tests.dialects.house import ask, body_of, events, sent, speaking
+from tests.dialects.test_doors import ARGUMENTS, CALLING, TOOLS, _calls_of, asked, said, told, usage
 
 ORDER = ("openai", "anthropic", "gemini")
 STREAMS = ("chat", "messages", "responses")
@@ -57,6 +58,24 @@ async def test_f3_a_tool_round_begun_at_one_provider_ends_at_another() -> None:
         blocks = [block for message in last["messages"] for block in message["content"] if isinstance(block, dict)]
         thoughts = [block for block in blocks if block["type"] == "thinking"]
         assert [thought["signature"] for thought in thoughts] == ["c2ltdWxhdGVk"] * 2
+
+
+@pytest.mark.parametrize("caller", STREAMS)
+async def test_f3_a_gemini_that_wants_signatures_takes_over_in_the_middle_of_a_round(caller: str) -> None:
+    """The calls are another model's, whose signature it would refuse, and so would it calls without one."""
+    async with speaking("anthropic", "gemini", anthropic=CALLING) as house:
+        house.document["models"]["m"]["targets"][1]["model"] = "gemini-3.1-pro-preview"
+        house.reload()
+        seen = await asked(house, caller, stream=True, tools=TOOLS[caller])
+        calls, replay = _calls_of(caller, seen, stream=True)
+        house.script("anthropic", otherwise={"fault": {"kind": "reset"}})
+        body = body_of(caller, tools=TOOLS[caller]) | told(caller, calls, replay)
+        seen = await ask(house, caller, body)
+        assert (seen.status, seen.headers["x-gateway-target"]) == (200, "gemini/gemini-3.1-pro-preview"), seen
+        parts = [part for content in sent(house, "gemini")["contents"] for part in content["parts"]]
+        made = [part.get("thoughtSignature") for part in parts if "functionCall" in part]
+        assert made == [UNSIGNED, None]
+        assert sum("functionResponse" in part for part in parts) == 2
 
 
 async def test_f5_a_call_that_breaks_half_way_is_never_spliced_from_two_providers() -> None:

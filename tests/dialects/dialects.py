@@ -68,11 +68,11 @@ def _write_responses(given: Conversation) -> bytes:
 
 
 def _write_messages(given: Conversation) -> bytes:
-    return encode({"model": "m", **messages_body.members_of(given, given.output_tokens or 100_000)})
+    return encode({"model": "m", **messages_body.members_of(given, given.output_tokens or 100_000, "m")})
 
 
 def _write_gemini(given: Conversation) -> bytes:
-    return encode(gemini_body.members_of(given, given.output_tokens))
+    return encode(gemini_body.members_of(given, given.output_tokens, "m"))
 
 
 TONGUES: dict[str, Tongue] = {

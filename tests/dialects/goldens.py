@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.app.dialects import DIALECTS
 from gateway.domain.answer import error_for
-from gateway.domain.failure import AttemptFailed
+from gateway.domain.conversation import Conversation
 from gateway.domain.request import Dialect, ModelRequest, Needs, Operation
 from gateway.pipeline.translation import TargetDialect, TranslatedStream, Translation
 from gateway.providers import anthropic, gemini, openai, openai_responses
@@ -34,6 +34,12 @@ SPOKEN = {
     "responses": Spoken.RESPONSES,
     "anthropic": Spoken.MESSAGES,
     "gemini": Spoken.GEMINI,
+}
+NATIVE = {
+    "chat": Dialect.OPENAI,
+    "responses": Dialect.RESPONSES,
+    "anthropic": Dialect.ANTHROPIC,
+    "gemini": None,
 }
 PARIS = {"name": "weather", "arguments": {"city": "Paris"}, "fragments": 3}
 TIME = {"name": "time", "arguments": {"zone": "CET", "at": [1, 2]}, "fragments": 4}
@@ -127,11 +133,20 @@ def _streamed(provider: str, raw: bytes, caller: Dialect) -> bytes:
 def _refused(provider: str, fault: Status) -> str:
     said = failure(SPOKEN[provider], fault, "req_1", 0.0)
     headers = [(name.encode(), value.encode()) for name, value in said.headers]
-    found = TARGETS[provider].decode_error(said.status, headers, said.body, 0.0)
-    error = error_for(AttemptFailed(found).failure, found.hint_s)
-    told = {caller: failures.body_of(error, caller, "req_1") for caller in CALLERS}
+    told: dict[Dialect, bytes] = {}
+    for caller in CALLERS:
+        found = _speaker(provider, caller).decode_error(said.status, headers, said.body, 0.0)
+        error = error_for(found, found.hint_s)
+        told[caller] = failures.body_of(error, caller, "req_1")
     kind = f"{found.kind.value}, hint {found.hint_s}, told with {failures.status_of(error)}"
     return _page(f"{provider} {said.status}: {kind}", said.body, told)
+
+
+def _speaker(provider: str, caller: Dialect) -> TargetDialect | Translation:
+    """What reads an error: of the caller's own dialect as it is, of another one in other words."""
+    if NATIVE[provider] is caller:
+        return TARGETS[provider]
+    return Translation(TARGETS[provider], DIALECTS.callers[caller], Conversation(()), (), 1)
 
 
 def _page(provider: str, raw: bytes, told: dict[Dialect, bytes]) -> str:

@@ -97,19 +97,7 @@ async def test_a_tool_round_with_thinking_goes_there_and_back(caller: str, provi
         assert seen.status == 200, seen
         calls, replay = _calls_of(caller, seen, stream=stream)
         assert [arguments for _, arguments in calls] == ARGUMENTS
-        if caller == "responses":
-            results: list[Json] = [
-                {"type": "function_call_output", "call_id": call_id, "output": "sunny"} for call_id, _ in calls
-            ]
-            more: Json = {"input": [{"role": "user", "content": "hi"}, *replay, *results]}
-        elif caller == "messages":
-            blocks = [{"type": "tool_result", "tool_use_id": call_id, "content": "sunny"} for call_id, _ in calls]
-            asking = {"role": "user", "content": "hi"}
-            more = {"messages": [asking, {"role": "assistant", "content": replay}, {"role": "user", "content": blocks}]}
-        else:
-            done = [{"role": "tool", "tool_call_id": call_id, "content": "sunny"} for call_id, _ in calls]
-            more = {"messages": [{"role": "user", "content": "hi"}, *replay, *done]}
-        again = await ask(house, caller, body_of(caller, tools=TOOLS[caller]) | more)
+        again = await ask(house, caller, body_of(caller, tools=TOOLS[caller]) | told(caller, calls, replay))
         assert again.status == 200, again
         assert "Hello from the simulator" in said(caller, again, stream=False)
         text = house.sims[provider].requests[-1].body.decode()
@@ -118,6 +106,30 @@ async def test_a_tool_round_with_thinking_goes_there_and_back(caller: str, provi
         if provider in ("anthropic", "gemini"):
             assert ("c2ltdWxhdGVk" if provider == "anthropic" else "Z2VtaW5pLXNpbQ==") in text
             assert "gw." not in text
+
+
+def told(caller: str, calls: list[tuple[str, str]], replay: list[Json]) -> Json:
+    """The conversation with the answer and what its calls came to."""
+    asking = {"role": "user", "content": "hi"}
+    ids = [call_id for call_id, _ in calls]
+    if caller == "responses":
+        return {
+            "input": [
+                asking,
+                *replay,
+                *({"type": "function_call_output", "call_id": call_id, "output": "sunny"} for call_id in ids),
+            ]
+        }
+    if caller == "messages":
+        blocks = [{"type": "tool_result", "tool_use_id": call_id, "content": "sunny"} for call_id in ids]
+        return {"messages": [asking, {"role": "assistant", "content": replay}, {"role": "user", "content": blocks}]}
+    return {
+        "messages": [
+            asking,
+            *replay,
+            *({"role": "tool", "tool_call_id": call_id, "content": "sunny"} for call_id in ids),
+        ]
+    }
 
 
 def _calls_of(caller: str, seen: Seen, *, stream: bool) -> tuple[list[tuple[str, str]], list[Json]]:

@@ -81,6 +81,8 @@ def test_spoiled_streams_give_the_same_events_for_any_chunking(dialect: str) -> 
     for _ in range(INPUTS // len(TONGUES)):
         text = spoiled(good, dice)
         whole = decoded(dialect, iter([text]))
+        at = dice.randrange(len(text) + 1)
+        assert decoded(dialect, iter([text[:at], text[at:]])) == whole
         if dice.random() < 0.25:
             assert decoded(dialect, cuts(text, dice)) == whole
 

@@ -45,7 +45,7 @@ WITHOUT_EMBEDDINGS = {"cerebras", "deepseek", "groq", "perplexity", "xai"}
 
 @pytest.mark.parametrize("kind", CHAT_HOSTS)
 async def test_a_host_is_sent_what_it_takes_and_the_rest_is_named(kind: str) -> None:
-    async with speaking("chat", providers={"chat": {"kind": kind}}) as house:
+    async with speaking("chat", providers={"chat": {"kind": kind}}, route={"untranslatable": "drop"}) as house:
         for stream in (False, True):
             seen = await ask(house, "chat", body_of("chat", stream=stream, **ALL))
             assert seen.status == 200, seen
@@ -58,6 +58,26 @@ async def test_a_host_is_sent_what_it_takes_and_the_rest_is_named(kind: str) -> 
                 expected["random_seed"] = expected.pop("seed")
             assert {name: got[name] for name in got if name in ALL or name == "random_seed"} == expected
             assert ("stream_options" in got) == (stream and kind != "mistral")
+
+
+HINTS = NO_STORE | {"user"}
+NOTHING: dict[str, Any] = {"logit_bias": {}, "logprobs": False, "frequency_penalty": 0, "presence_penalty": 0.0}
+
+
+@pytest.mark.parametrize("kind", sorted(REFUSED))
+async def test_what_a_host_refuses_is_refused_before_a_call_where_the_route_may_not_lose_it(kind: str) -> None:
+    async with speaking("chat", providers={"chat": {"kind": kind}}) as house:
+        fields = sorted(REFUSED[kind] - HINTS)
+        for field in fields:
+            seen = await ask(house, "chat", body_of("chat", **{field: ALL[field]}))
+            assert (seen.status, seen.error["param"], house.calls("chat")) == (400, field, 0)
+        seen = await ask(house, "chat", body_of("chat", **{name: ALL[name] for name in HINTS}, **NOTHING))
+        assert seen.status == 200
+        assert set(house.record.dropped) == REFUSED[kind] & {*HINTS, *NOTHING}
+    async with speaking("chat", "openai", providers={"chat": {"kind": kind}}) as house:
+        for field in fields:
+            seen = await ask(house, "chat", body_of("chat", **{field: ALL[field]}))
+            assert (seen.status, seen.headers["x-gateway-target"]) == (200, "openai/gpt")
 
 
 @pytest.mark.parametrize("kind", CHAT_HOSTS)

@@ -21,15 +21,18 @@ BATCH = 10
 
 
 def tried(examples: int, holds: Callable[[int], None]) -> None:
-    """The check on so many seeds."""
+    """The check on so many seeds, no two of them the same."""
+    seen: set[int] = set()
 
     @settings(max_examples=-(-examples // BATCH))
     @given(st.integers(0, 2**40))
     def batches(place: int) -> None:
         for seed in range(place * BATCH, (place + 1) * BATCH):
             holds(seed)
+            seen.add(seed)
 
     batches()
+    assert len(seen) >= examples
 
 
 def decoded(dialect: str, text: bytes, dice: Dice) -> list[TurnEvent]:
@@ -92,4 +95,4 @@ def test_a_whole_answer_arrives_equal_in_another_dialect(source: str, target: st
         assert read == answer
         assert here.answer(here.body(read)) == told(answer, target, whole=True)
 
-    tried(examples // 5, holds)
+    tried(examples, holds)

@@ -1,26 +1,28 @@
 """200 usage payloads of every dialect: tokens and cost, exact against a reference that shares no code with ours."""
 
 import json
+import math
 import random
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import pytest
+from genai_prices import extract_usage
 
 from gateway.domain.catalog import Price
 from gateway.domain.money import cost_nano_usd
 from gateway.domain.reply import Usage
-from tests.dialects.dialects import TONGUES
+from tests.dialects.dialects import TONGUES, gathered
 
 Json = dict[str, Any]
-PRICE = Price(
-    input=3_000_000_000,
-    output=15_000_000_000,
-    cached_input=300_000_000,
-    cache_write_5m=3_750_000_000,
-    cache_write_1h=6_000_000_000,
-)
+Dollars = dict[str, str]
+PRICES: dict[str, Dollars] = {
+    "even": {"fresh": "3", "read": "0.3", "short": "3.75", "long": "6", "out": "15"},
+    "odd": {"fresh": "0.0375", "read": "0.003757", "short": "0.046875", "long": "0.0750003", "out": "0.1500001"},
+}
+"""Of a million tokens; a token of the odd ones costs no whole number of nano-dollars."""
+
 REPLIES: dict[str, Json] = {
     "chat": {"id": "x", "model": "m", "choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]},
     "responses": {"id": "x", "model": "m", "status": "completed", "output": []},
@@ -90,10 +92,26 @@ def _gemini(f: list[int], _: int) -> tuple[str, Json, Billed]:
 CASES = {"chat": _chat, "responses": _responses, "anthropic": _anthropic, "gemini": _gemini}
 
 
-def dollars(billed: Billed) -> Fraction:
-    """In exact dollars."""
-    prices = {"fresh": "3", "read": "0.3", "short": "3.75", "long": "6", "out": "15"}
+def dollars(prices: Dollars, billed: Billed) -> Fraction:
+    """Exactly."""
     return sum((Fraction(prices[kind]) * tokens for kind, tokens in billed.items()), Fraction()) / 1_000_000
+
+
+def price_of(prices: Dollars) -> Price:
+    nano = {kind: int(Fraction(price) * 1_000_000_000) for kind, price in prices.items()}
+    return Price(nano["fresh"], nano["out"], nano["read"], cache_write_5m=nano["short"], cache_write_1h=nano["long"])
+
+
+def streamed(dialect: str, told: Json) -> Usage | None:
+    """The same figures at the end of a stream."""
+    last = {
+        "chat": {"id": "x", "choices": [], "usage": told},
+        "responses": {"type": "response.completed", "response": REPLIES["responses"] | {"usage": told}},
+        "anthropic": {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": told},
+        "gemini": REPLIES["gemini"] | {"usageMetadata": told},
+    }[dialect]
+    decoder = TONGUES[dialect].decoder()
+    return gathered([*decoder.feed(b"data: " + json.dumps(last).encode() + b"\n\n"), *decoder.end()]).usage
 
 
 @pytest.mark.parametrize(("dialect", "told", "billed"), list(cases()))
@@ -101,11 +119,33 @@ def test_usage_and_cost_are_exact(dialect: str, told: Json, billed: Billed) -> N
     reply = REPLIES[dialect] | {MEMBER[dialect]: told}
     usage = TONGUES[dialect].answer(json.dumps(reply).encode()).usage
     assert usage is not None
+    assert streamed(dialect, told) == usage
     kinds = {"read": usage.cached_input, "short": usage.cache_write_5m, "long": usage.cache_write_1h}
     fresh = usage.input - sum(kinds.values())
     assert {"fresh": fresh, **kinds, "out": usage.output} == billed
-    exact = dollars(billed) * 1_000_000_000
-    assert cost_nano_usd(PRICE, usage) == -(-exact.numerator // exact.denominator)
+    for prices in PRICES.values():
+        exact = dollars(prices, billed) * 1_000_000_000
+        assert cost_nano_usd(price_of(prices), usage) == math.floor(exact + Fraction(1, 2))
+
+
+ELSEWHERE = {
+    "chat": ("openai", "chat", {"model": "gpt-5"}),
+    "responses": ("openai", "responses", {"model": "gpt-5"}),
+    "anthropic": ("anthropic", "default", {"model": "claude-sonnet-4-5"}),
+    "gemini": ("google", "default", {"modelVersion": "gemini-2.5-pro"}),
+}
+
+
+@pytest.mark.parametrize(("dialect", "told", "billed"), list(cases()))
+def test_a_library_that_others_wrote_reads_them_alike(dialect: str, told: Json, billed: Billed) -> None:
+    """The reference is no invention of ours."""
+    provider, flavour, model = ELSEWHERE[dialect]
+    reply = REPLIES[dialect] | model | {MEMBER[dialect]: told}
+    theirs = extract_usage(reply, provider_id=provider, api_flavor=flavour).usage
+    written = billed["short"] + billed["long"]
+    assert theirs.input_tokens == billed["fresh"] + billed["read"] + written
+    assert (theirs.cache_read_tokens or 0, theirs.cache_write_tokens or 0) == (billed["read"], written)
+    assert theirs.output_tokens == billed["out"]
 
 
 @pytest.mark.parametrize("dialect", TONGUES)

@@ -9,6 +9,9 @@ from tests.e2e.environments import CLIENTS, ROOT, CannotInstall, python_client
 from tests.e2e.processes import clean_environ, lab
 
 SUITE = CLIENTS / "langchain_suite" / "suite.py"
+PASSED_MIN = 45
+"""Of 50: audio, any JSON, media in results of tools and messages of the other door are not everybody's."""
+
 OPTIONS = ("asyncio_mode=auto", "asyncio_default_test_loop_scope=session", "asyncio_default_fixture_loop_scope=session")
 
 
@@ -44,4 +47,4 @@ def test_langchains_standard_tests_pass_in_another_dialect(door: str, tmp_path: 
         )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "failed" not in done.stdout
-    assert int(done.stdout.split(" passed")[0].split()[-1]) >= 35
+    assert int(done.stdout.split(" passed")[0].split()[-1]) >= PASSED_MIN
