@@ -16,12 +16,12 @@ from gateway.admin.problems import Problem, field, not_found
 from gateway.config.prices import nano
 from gateway.domain.budget import Unit
 from gateway.domain.catalog import Deployment, Price
-from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.ledger import CORRECTIONS, Entry, EntryKind
 from gateway.domain.money import cost_nano_usd
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import BudgetRow, TenantRow
-from gateway.ports import Rerating, Span, UsagePrice
+from gateway.ports import BankAway, Rerating, Span, UsagePrice
 
 NAME_CHARS = 100
 
@@ -32,7 +32,13 @@ Sums = tuple[int, int, int]
 def endpoints(office: Office) -> Sequence[Endpoint]:
     desk = _Corrections(office)
     return [
-        Endpoint("GET", "/ledger/verify", Access(OPERATE), desk.verify, "Whether the books agree with themselves"),
+        Endpoint(
+            "GET",
+            "/ledger/verify",
+            Access(OPERATE),
+            desk.verify,
+            "Whether the books agree with themselves, and the counters with the books",
+        ),
         Endpoint(
             "POST",
             "/ledger/adjust",
@@ -71,6 +77,11 @@ class _Corrections:
         del call
         await self._office.settled()
         wrong = list(await asyncio.to_thread(self._office.books.verify))
+        try:
+            wrong += await self._office.astray()
+        except BankAway as error:
+            detail = f"the counters cannot be asked while the shared store is away: {error}; try again"
+            raise Problem(503, "Store away", detail) from None
         return JSONResponse({"agree": not wrong, "differences": wrong})
 
     async def adjust(self, call: Call) -> Response:
@@ -87,7 +98,7 @@ class _Corrections:
             key_id="",
             reserved_at_s=now_s,
             posted_at_s=now_s,
-            worker="",
+            worker=CORRECTIONS,
             cost_nano_usd=nano(given.usd),
             provenance=Provenance.EXACT,
             budget_id=given.budget,
@@ -102,6 +113,7 @@ class _Corrections:
             office.store.note(line)
 
         await office.change("entry", name, work)
+        await office.corrected(given.tenant)
         return JSONResponse({"attempt_id": name}, 201)
 
     def _adjusted(self, given: shapes.AdjustIn) -> str | None:
@@ -150,7 +162,9 @@ class _Corrections:
             office.store.note(line)
             return count
 
-        return shown(shapes.RerateOut(entries=await office.change("entry", given.model, work)))
+        count = await office.change("entry", given.model, work)
+        await office.corrected(None)
+        return shown(shapes.RerateOut(entries=count))
 
     async def reconcile(self, call: Call) -> Response:
         """By day where every row has one, else over the whole span; days are those of UTC."""

@@ -51,7 +51,9 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """`settled` returns when the ledger has all that is on record; `changed` makes this process look at once."""
+    """`settled` returns when the ledger has all that is on record; `changed` makes this process look at once, and
+    `corrected` makes the counters, of a tenant or of all, follow what was put right in the ledger.
+    `astray` are counters that say something else than the ledger, in words."""
 
     clock: Clock
     directory: DirectoryStore | None
@@ -60,6 +62,8 @@ class Office:
     new_key: Callable[[str], tuple[str, str]]
     settled: Callable[[], Awaitable[None]]
     changed: Callable[[], Awaitable[None]]
+    corrected: Callable[[str | None], Awaitable[None]]
+    astray: Callable[[], Awaitable[list[str]]]
     running: Running
 
     @property

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from gateway.domain.budget import Crossing
+from gateway.domain.budget import Budget, Crossing
+from gateway.domain.ledger import CORRECTIONS
+from gateway.domain.period import Window
 from gateway.domain.tenancy import BudgetRow
 from gateway.ports import Bank, BankAway, Clock, Journal, JournalFailed, Ledger
 from gateway.stores.accounts import CreditAccounts
@@ -19,6 +21,9 @@ from gateway.stores.journal import FileJournal, NoJournal
 FOLLOW_S = 0.1
 TEND_S = 0.25
 SETTLE_S = 10.0
+LOOKS = 5
+LOOK_S = 0.4
+"""How often and how far apart counters are held against the ledger: other processes report in the meantime."""
 
 _log = logging.getLogger("meterway")
 
@@ -42,6 +47,10 @@ class Books:
         self._file: FileJournal | None = None
         self._keeper: Bookkeeper | None = None
         self._known: set[tuple[str, str]] = set()
+        self._rows: Sequence[BudgetRow] = ()
+        self._corrected: dict[str, int] = {}
+        self._correct: Callable[[str | None], Awaitable[None]] | None = None
+        self._uncorrected = False
         self._dead: list[str] = []
         self._may_finish = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -51,10 +60,13 @@ class Books:
         bank: Bank,
         finish: Callable[[str], Awaitable[None]],
         adopt: Callable[[Sequence[BudgetRow]], Awaitable[None]],
+        correct: Callable[[str | None], Awaitable[None]],
     ) -> None:
-        """With other processes; `finish` is told of each dead one whose journal was read, `adopt` of budgets."""
+        """With other processes; `finish` is told of each dead one whose journal was read, `adopt` of budgets, `correct`
+        when the ledger was put right."""
         self._own = None
         self._adopt = adopt
+        self._correct = correct
         self.accounts.use(bank)
         self._finish = finish
 
@@ -90,6 +102,7 @@ class Books:
     async def adopt(self, rows: Sequence[BudgetRow]) -> None:
         """Budgets that are new begin with what the ledger says was charged in their window."""
         own, ledger = self._own, self._ledger
+        self._rows = rows
         if self._adopt is not None:
             await self._adopt(rows)
             await self._charge_own(rows)
@@ -100,9 +113,77 @@ class Books:
             window = budget.window(now_s)
             if (budget.id, window.id) in self._known:
                 continue
-            spent = await asyncio.to_thread(ledger.sums, budget, window.starts_s, window.ends_s)
-            own.open({budget.counter(who, window): amount for who, amount in spent.items()}, window.ends_s)
+            found = await asyncio.to_thread(ledger.sums_by_worker, budget, window.starts_s, window.ends_s)
+            spent: dict[str, int] = {}
+            for worker, amounts in found.items():
+                for who, amount in amounts.items():
+                    counter = budget.counter(who, window)
+                    spent[counter] = spent.get(counter, 0) + amount
+                    if worker == CORRECTIONS:
+                        self._corrected[counter] = amount
+            own.open(spent, window.ends_s)
             self._known.add((budget.id, window.id))
+
+    async def correct(self, tenant: str | None) -> None:
+        """The counters follow what was put right in the ledger: at once, or when the shared bank is back.
+
+        Of one tenant, or of all.
+        """
+        rows = [row for row in self._rows if tenant in (None, row.budget.tenant)]
+        if self._correct is None:
+            await self._correct_own(rows)
+            return
+        try:
+            await self._correct(tenant)
+        except BankAway:
+            self._uncorrected = True
+
+    async def _correct_own(self, rows: Sequence[BudgetRow]) -> None:
+        ledger, now_s = self._ledger, self._clock.wall_s()
+        if ledger is None:
+            return
+        for budget in (row.budget for row in rows):
+            window = budget.window(now_s)
+            read = ledger.sums_of_worker
+            found = await asyncio.to_thread(read, budget, window.starts_s, window.ends_s, CORRECTIONS)
+            for who, amount in found.items():
+                counter = budget.counter(who, window)
+                before, self._corrected[counter] = self._corrected.get(counter, 0), amount
+                if amount != before:
+                    self.accounts.charge(budget, who, amount - before)
+
+    async def astray(self) -> list[str]:
+        """Counters that do not say what the ledger says, in words; what runs meanwhile is given time to arrive.
+
+        Raises BankAway.
+        """
+        apart, found = self._rows, list[str]()
+        for look in range(LOOKS):
+            await asyncio.sleep(LOOK_S if look else 0.0)
+            apart, found = await self._apart(apart)
+            if not apart:
+                break
+        return found
+
+    async def _apart(self, rows: Sequence[BudgetRow]) -> tuple[Sequence[BudgetRow], list[str]]:
+        apart: list[BudgetRow] = []
+        found: list[str] = []
+        await self.caught_up()
+        for row in rows:
+            budget, window = row.budget, row.budget.window(self._clock.wall_s())
+            told = await asyncio.to_thread(self._sums, budget, window)
+            counted = await self.accounts.counted(budget, told)
+            wrong = [who for who, amount in counted.items() if told.get(who, 0) != amount]
+            apart += [row] if wrong else []
+            found += [
+                f"budget {budget.id} of {budget.tenant} ({who}, {window.id}): the counter says {counted[who]} "
+                f"{budget.unit.value}, the ledger {told.get(who, 0)}"
+                for who in wrong
+            ]
+        return apart, found
+
+    def _sums(self, budget: Budget, window: Window) -> dict[str, int]:
+        return {} if self._ledger is None else self._ledger.sums(budget, window.starts_s, window.ends_s)
 
     async def _charge_own(self, rows: Sequence[BudgetRow]) -> None:
         """What this process has charged since a budget was made, before it knew of it."""
@@ -144,6 +225,9 @@ class Books:
                     self._file.catch_up()
             with contextlib.suppress(BankAway):
                 await self.accounts.tend()
+                if self._uncorrected and self._correct is not None:
+                    await self._correct(None)
+                    self._uncorrected = False
             if self._may_finish:
                 await self.finish_dead()
             if self._own is not None:

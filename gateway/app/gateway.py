@@ -161,7 +161,7 @@ class Gateway:
         )
         self._stack.push_async_callback(shared.close)
         await shared.begin()
-        self.books.share(shared.bank, shared.finish, shared.adopt)
+        self.books.share(shared.bank, shared.finish, shared.adopt, shared.correct)
         desk = self._desk
         desk.quota, desk.pins, desk.runs = shared.quota, shared.pins, shared.runs
         desk.replays.share(shared.answers, desk.begin)

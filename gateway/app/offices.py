@@ -29,6 +29,8 @@ def office_of(
         new_key=new_key,
         settled=books.caught_up,
         changed=doorkeeper.look,
+        corrected=books.correct,
+        astray=books.astray,
         running=running,
     )
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.domain.budget import Crossing, Unit
-from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.ledger import CORRECTIONS, Entry, EntryKind
 from gateway.domain.period import Window
 from gateway.domain.record import Provenance
 from gateway.domain.tenancy import BudgetRow
@@ -101,16 +101,41 @@ class Shared:
             spent = await self._spent_before(row, window)
             try:
                 await self._bank.before(row.budget.tenant, spent)
+                await self._correct(row)
             except BankAway:
                 continue  # what is not there is put together from the ledger
             self._adopted.add((row.budget.id, window.id))
+
+    async def correct(self, tenant: str | None) -> None:
+        """The counters follow what was put right in the ledger. Raises BankAway."""
+        for row in self._budgets():
+            if tenant in (None, row.budget.tenant):
+                await self._correct(row)
+
+    async def _correct(self, row: BudgetRow) -> None:
+        known: dict[str, tuple[int, float]] = {}
+        while (found := await self._corrections(row)) != known:  # another process may put right more meanwhile
+            known = found
+            await self._bank.correct(row.budget.tenant, known)
+
+    async def _corrections(self, row: BudgetRow) -> dict[str, tuple[int, float]]:
+        """By counter, with its end."""
+        budget, window = row.budget, row.budget.window(self._clock.wall_s())
+        sums = self._ledger.sums_of_worker
+        found = await asyncio.to_thread(sums, budget, window.starts_s, window.ends_s, CORRECTIONS)
+        return {budget.counter(who, window): (amount, window.ends_s) for who, amount in found.items()}
 
     async def _spent_before(self, row: BudgetRow, window: Window) -> dict[str, tuple[int, float]]:
         """By counter, with its end."""
         if row.created_at_s <= window.starts_s:
             return {}
-        sums = await asyncio.to_thread(self._ledger.sums, row.budget, window.starts_s, row.created_at_s)
-        return {row.budget.counter(who, window): (amount, window.ends_s) for who, amount in sums.items()}
+        sums: dict[str, tuple[int, float]] = {}
+        read = self._ledger.sums_by_worker
+        for worker, amounts in (await asyncio.to_thread(read, row.budget, window.starts_s, row.created_at_s)).items():
+            for who, amount in amounts.items() if worker != CORRECTIONS else ():
+                counter = row.budget.counter(who, window)
+                sums[counter] = (sums.get(counter, (0, 0.0))[0] + amount, window.ends_s)
+        return sums
 
     async def finish(self, boot: str) -> None:
         """A dead process, whose journal is in the ledger now: its figures become what it truly spent."""
@@ -143,9 +168,14 @@ class Shared:
                 ends_s[counter] = window.ends_s
             since_s = max(window.starts_s, row.created_at_s)
             sums = await asyncio.to_thread(self._ledger.sums_by_worker, budget, since_s, window.ends_s)
-            for worker, amounts in sums.items():
-                for who, amount in amounts.items():
-                    counter = budget.counter(who, window)
+            sums.pop(CORRECTIONS, None)
+            shares = {
+                worker: {budget.counter(who, window): amount for who, amount in amounts.items()}
+                for worker, amounts in sums.items()
+            }
+            shares[CORRECTIONS] = {name: amount for name, (amount, _) in (await self._corrections(row)).items()}
+            for worker, amounts in shares.items():
+                for counter, amount in amounts.items():
                     spent[counter] = spent.get(counter, 0) + amount
                     by_worker.setdefault(worker, {})[counter] = amount
                     ends_s[counter] = window.ends_s

@@ -36,7 +36,7 @@ class Supervisor:
         return max(codes)
 
     async def _keep(self, number: int) -> int:
-        """A worker that dies is there again at once, one that dies at its start ever more slowly."""
+        """A worker that dies or is killed is there again at once, one that fails at its start ever more slowly."""
         pause_s = RESTART_S
         while True:
             started_s = asyncio.get_running_loop().time()
@@ -51,7 +51,7 @@ class Supervisor:
                 self._stop(signal.SIGTERM)
                 return code
             steady = asyncio.get_running_loop().time() - started_s > STEADY_S
-            pause_s = RESTART_S if steady else min(pause_s * 1.5, RESTART_MAX_S)
+            pause_s = RESTART_S if steady or code == -signal.SIGKILL else min(pause_s * 1.5, RESTART_MAX_S)
             _log.error("worker %d ended with %d; it is started again in %.1f s", number, code, pause_s)
             await asyncio.sleep(pause_s)
 

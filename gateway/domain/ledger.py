@@ -6,6 +6,9 @@ from gateway.domain.record import Provenance
 from gateway.domain.reply import NO_USAGE, Usage
 from gateway.domain.value import value
 
+CORRECTIONS = ""
+"""The worker of what was put right later: no process has charged it, so that none can say it again."""
+
 
 class EntryKind(Enum):
     """`post` is a settled attempt, `void` one that was never sent, `expire` one whose worker died;
@@ -23,8 +26,8 @@ class Entry:
     """One line of the ledger. `attempt_id` and `kind` are unique together: writing an entry again changes nothing.
 
     `reserved_at_s` decides the budget windows that it counts in, `posted_at_s` is when it became known; both wall time.
-    `worker` is the boot id of the process that charged it. `budget_id` is set where only one budget is meant (an
-    expired lease, an adjustment of a budget): such an entry is no usage. Differences may be negative.
+    `worker` is the boot id of the process that charged it, or CORRECTIONS. `budget_id` is set where only one budget is
+    meant (an expired lease, an adjustment of a budget): such an entry is no usage. Differences may be negative.
     `service_tier` is the one that it was priced at, None for the usual one.
     """
 

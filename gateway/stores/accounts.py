@@ -1,7 +1,7 @@
 """What this process may still spend: budget counters with credit from the bank, and the holds of running requests."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
@@ -32,7 +32,7 @@ class Account:
 
     __slots__ = ("budget", "credit", "held", "marks", "name", "others", "reported", "spent", "used_s", "who", "window")
 
-    def __init__(self, budget: Budget, who: str, window: Window) -> None:
+    def __init__(self, budget: Budget, who: str, window: Window, used_s: float = 0.0) -> None:
         self.budget = budget
         self.who = who
         self.window = window
@@ -43,7 +43,7 @@ class Account:
         self.others = 0
         self.reported = 0
         self.marks = 0
-        self.used_s = 0.0
+        self.used_s = used_s
 
     @property
     def total(self) -> int:
@@ -159,6 +159,19 @@ class CreditAccounts:
     def left(self, budget: Budget, who: str) -> int:
         account = self._account(budget, who, self._clock.wall_s())
         return max(0, budget.amount - account.total - account.held)
+
+    async def counted(self, budget: Budget, whose: Iterable[str]) -> dict[str, int]:
+        """What all processes have spent in the current window, as the bank says; of those that are known here too.
+
+        Raises BankAway.
+        """
+        now_s = self._clock.wall_s()
+        window = budget.window(now_s)
+        async with self._lock(budget.tenant):
+            here = {a.who: a for a in self._accounts.values() if a.budget.id == budget.id and a.window == window}
+            accounts = [here.get(who) or Account(budget, who, window, now_s) for who in sorted({*here, *whose})]
+            await self._say(budget.tenant, accounts)
+        return {account.who: account.total for account in accounts}
 
     def touched(self, account: Account) -> None:
         """Its standing is no longer what the bank was told."""

@@ -123,6 +123,13 @@ async def test_reg12_a_budget_that_is_used_up_refuses_at_once_and_an_adjustment_
         assert (done.status_code, done.headers["etag"]) == (200, '"2"')
         refused = await house.ask(FIRST_KEY)
         assert (refused.status_code, refused.json()["error"]["code"]) == (402, "budget_exceeded")
+        again = {"tenant": "first", "usd": "-0.0002", "cause": "the price was a typo", "budget": mine["id"]}
+        assert (await house.root.post(f"{PREFIX}/ledger/adjust", json=again)).status_code == 201
+        assert (await house.ask(FIRST_KEY)).status_code == 200
+        back = {**again, "usd": "0.0002"}
+        assert (await house.root.post(f"{PREFIX}/ledger/adjust", json=back)).status_code == 201
+        assert (await house.ask(FIRST_KEY)).status_code == 402
+        assert (await house.root.get(f"{PREFIX}/ledger/verify")).json() == {"agree": True, "differences": []}
 
 
 async def test_a_revoked_key_is_refused_within_a_second_and_a_rotated_one_overlaps(tmp_path: Path) -> None:

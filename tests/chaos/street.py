@@ -15,7 +15,9 @@ from typing import Any, Self
 
 import httpx
 import msgspec
+import psutil
 
+from gateway.app.workers import WORKER
 from gateway.sim.server import Simulator
 from gateway.stores.sql.opening import Kept
 from tests.e2e.processes import METERWAY, Process
@@ -140,9 +142,19 @@ class Street:
             return seen
         return None
 
-    async def caller(self, first: int, until_s: float, pause_s: float = 0.01) -> None:
+    async def serving(self, supervisor: Process) -> list[psutil.Process]:
+        """Its workers that accept requests."""
+        found: list[psutil.Process] = []
+        for worker in psutil.Process(supervisor.pid).children():
+            with contextlib.suppress(psutil.Error, OSError):
+                number = worker.environ().get(WORKER)  # not there before it has become one
+                if number is not None and await _listens(self.admin + int(number)):
+                    found.append(worker)
+        return found
+
+    async def caller(self, first: int, ended: asyncio.Event, pause_s: float = 0.01) -> None:
         number = first
-        while time.monotonic() < until_s:
+        while not ended.is_set():
             await self.ask(number, stream=bool(number % 3))
             number += 100
             await asyncio.sleep(pause_s)

@@ -25,8 +25,11 @@ Harm = Callable[[Any], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def street_of(folder: Path, store: Any, budget_usd: float) -> AsyncIterator[Street]:
-    async with Simulator(parse_script(SCRIPT)) as sim, Street(folder, sim, budget_usd, WORKERS, store) as street:
+async def street_of(folder: Path, store: Any, budget_usd: float, **tenant: Any) -> AsyncIterator[Street]:
+    async with (
+        Simulator(parse_script(SCRIPT)) as sim,
+        Street(folder, sim, budget_usd, WORKERS, store, tenant=tenant) as street,
+    ):
         process = await street.serve_all()
         try:
             yield street
@@ -153,7 +156,7 @@ async def exhausted(street: Street) -> None:
 
 @pytest.mark.parametrize("silent_s", [4.0, pytest.param(30.0, marks=[pytest.mark.long, pytest.mark.timeout(120)])])
 async def test_f8_a_frozen_store_holds_nobody_up(tmp_path: Path, silent_s: float) -> None:
-    tenant = {"limits": {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000, "concurrent": 1_000}}
+    limits = {"requests_per_minute": 1_000_000, "tokens_per_minute": 1_000_000_000, "concurrent": 1_000}
     spans: list[tuple[float, float]] = []
 
     async def harm(store: Server) -> None:
@@ -164,8 +167,7 @@ async def test_f8_a_frozen_store_holds_nobody_up(tmp_path: Path, silent_s: float
         store.cont()
 
     with served("single") as store:
-        async with street_of(tmp_path, store, 1_000.0) as street:
-            street.tenant = tenant
+        async with street_of(tmp_path, store, 1_000.0, limits=limits) as street:
             await harmed(street, harm, store)
             ((from_s, to_s),) = spans
             before = [lasted_s for at_s, lasted_s in street.lasted_s if at_s + lasted_s < from_s - OPEN_S]

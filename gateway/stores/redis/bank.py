@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import quote, unquote
 
+from gateway.domain.ledger import CORRECTIONS
 from gateway.domain.value import value
 from gateway.ports import BankAway, Denied, Grant, Standing, Want
 from gateway.stores.redis import scripts
@@ -151,6 +152,19 @@ class RedisBank:
             part = names[at : at + CHUNK]
             words = [word for name in part for word in (spent[name][0], _ms(spent[name][1] + AFTER_S))]
             await self._link.run(scripts.BEFORE, (book.key("epoch"), *book.counters(part)), words)
+
+    async def correct(self, tenant: str, amounts: Mapping[str, tuple[int, float]]) -> None:
+        """All that was put right by entries of no process, by counter, and their ends; once more changes nothing.
+
+        Counters that are being rebuilt learn it from the ledger. Raises BankAway.
+        """
+        book = self._book(tenant)
+        names = sorted(amounts)
+        for at in range(0, len(names), CHUNK):
+            part = names[at : at + CHUNK]
+            words: list[Word] = [CORRECTIONS]
+            words += (word for name in part for word in (amounts[name][0], _ms(amounts[name][1] + AFTER_S)))
+            await self._link.run(scripts.CORRECT, (book.key("epoch"), *book.counters(part)), words)
 
     async def sweep(self) -> list[Expired]:
         """Once a second, with jitter: says that this process lives, and takes in the credit of those that died.

@@ -323,6 +323,25 @@ return 1
 """,
 )
 
+CORRECT = Script(
+    "gw.correct.1",
+    _SHARED
+    + """
+-- KEYS: epoch, counters; ARGV: whose share, then of each counter: all that was put right, its end
+local v = redis.call('HGET', KEYS[1], 'id')
+if not v then return 0 end
+for i = 2, #KEYS do
+  local c = counter(KEYS[i], v)
+  local amount = tonumber(ARGV[2 + (i - 2) * 2])
+  c.p, c.s = c.p + amount - c.s, amount
+  if c.old then redis.call('DEL', c.key) end
+  redis.call('HSET', c.key, 'v', v, 'p', digits(c.p), 'l', digits(c.l), 's:' .. boot, digits(c.s))
+  if redis.call('PTTL', c.key) == -1 then redis.call('PEXPIREAT', c.key, ARGV[3 + (i - 2) * 2]) end
+end
+return 1
+""",
+)
+
 FIRST = Script(
     "gw.first.1",
     """

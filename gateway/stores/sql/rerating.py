@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from sqlalchemy import select
 
-from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.ledger import CORRECTIONS, Entry, EntryKind
 from gateway.domain.reply import NO_USAGE
 from gateway.ports import Rerating, UsagePrice
 from gateway.stores.sql.engine import Database
@@ -41,6 +41,7 @@ def difference(post: Entry, told: Sequence[Entry], which: Rerating, cost_nano_us
         attempt_id=name,
         kind=EntryKind.ADJUST,
         posted_at_s=which.posted_at_s,
+        worker=CORRECTIONS,
         usage=NO_USAGE,
         tokens=0,
         cost_nano_usd=missing,
