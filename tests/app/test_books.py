@@ -10,6 +10,10 @@ from gateway.stores.bank import OwnBank
 BOUND_S = 10.0
 
 
+async def nothing(of: object) -> None:
+    del of
+
+
 async def test_what_a_dead_process_spent_is_told_once_the_shared_bank_is_back() -> None:
     told: list[str] = []
     heard = asyncio.Event()
@@ -20,12 +24,9 @@ async def test_what_a_dead_process_spent_is_told_once_the_shared_bank_is_back() 
             raise BankAway("away")
         heard.set()
 
-    async def adopt(rows: object) -> None:
-        del rows
-
     clock = SystemClock()
     books = Books(clock, lambda crossing: None)
-    books.share(OwnBank(clock), finish, adopt)
+    books.share(OwnBank(clock), finish, nothing, nothing)
     books._dead.append("gone")
     async with books:
         await books.finish_dead()
@@ -41,12 +42,9 @@ async def test_a_dead_process_waits_until_the_budgets_are_known() -> None:
     async def finish(boot: str) -> None:
         told.append(boot)
 
-    async def adopt(rows: object) -> None:
-        del rows
-
     clock = SystemClock()
     books = Books(clock, lambda crossing: None)
-    books.share(OwnBank(clock), finish, adopt)
+    books.share(OwnBank(clock), finish, nothing, nothing)
     books._dead.append("gone")
     await books.__aenter__()
     try:
