@@ -17,7 +17,8 @@ from benchmarks.servers import CHAT_1K, CHAT_8K, STREAM, gateway, nginx_proxy, r
 
 RESULTS = Path("benchmarks/results")
 SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
-PURE, COMPILED = ".venv/bin/meterway", ".venv-fast/bin/meterway"
+PURE = os.environ.get("BENCH_PURE", ".venv/bin/meterway")
+COMPILED = os.environ.get("BENCH_COMPILED", ".venv-fast/bin/meterway")
 OURS = (
     ("meterway", PURE, "limits"),
     ("meterway compiled", COMPILED, "limits"),
