@@ -162,6 +162,7 @@ def _limits(desk: "_Objects") -> list[Endpoint]:
             shapes.LimitOut,
             status=201,
         ),
+        Endpoint("GET", one, READ, desk.limit, "One limit", says=shapes.LimitOut),
         Endpoint("PUT", one, PART_WRITE, desk.change_limit, "Replace a limit", shapes.LimitIn, shapes.LimitOut),
         Endpoint("DELETE", one, PART_WRITE, desk.delete_limit, "Delete a limit", status=204),
     ]
@@ -305,6 +306,10 @@ class _Objects:
 
     async def limits(self, call: Call) -> Response:
         return await self._page(call, LimitRow, (await self._tenant(call)).id, limit_out)
+
+    async def limit(self, call: Call) -> Response:
+        row = await self._of(call, LimitRow, "limit")
+        return shown(limit_out(row), etag=row.revision)
 
     async def create_limit(self, call: Call) -> Response:
         given: shapes.LimitIn = call.body

@@ -167,8 +167,6 @@ class LimitIn(LimitsSection):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     for_: Annotated[str, Field(alias="for", pattern=LIMIT_DIMENSION)] = "tenant"
     of: Annotated[FullText | None, AfterValidator(_narrows)] = None
-    mode: Literal["enforce", "shadow"] = "enforce"
-    store_away: Literal["deny", "local", "allow"] = "local"
 
 
 class LimitOut(Shape):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from gateway.domain.budget import Budget, Mode, StoreAway
+from gateway.domain.budget import Budget, Mode
 from gateway.domain.catalog import CallerKey, Limits, Pace, Tenant
 from gateway.domain.tenancy import BudgetRow, Directory, KeyRow, LimitRow, TenantRow
 from gateway.stores.keys import Peppers
@@ -72,20 +72,20 @@ def _tenant(row: TenantRow, limits: list[LimitRow], budgets: list[Budget]) -> Te
     own: Limits | None = None
     paces: list[Pace] = []
     for limit in limits:
-        speeds = Limits(limit.requests_per_minute, limit.tokens_per_minute, limit.concurrent)
-        plain = limit.mode is Mode.ENFORCE and limit.store_away is StoreAway.LOCAL
-        if own is None and limit.per == "tenant" and plain:
+        rates = limit.requests_per_minute, limit.tokens_per_minute, limit.concurrent
+        speeds = Limits(*rates, limit.mode is Mode.SHADOW, limit.store_away)
+        if own is None and limit.per == "tenant":
             own = speeds
         else:
-            shadow = limit.mode is Mode.SHADOW
-            paces.append(Pace(limit.id, speeds, limit.per, limit.of, shadow, limit.store_away))
+            paces.append(Pace(limit.id, speeds, limit.per, limit.of))
     tenant = Tenant(row.id, own or Limits(), frozenset(row.models), tuple(budgets), tuple(paces))
     return replace(tenant, blocked=True) if row.blocked else tenant
 
 
 def _limit_row(tenant: Tenant, now_s: float) -> LimitRow | None:
     limits = tenant.limits
-    if limits == Limits():
-        return None
     speeds = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
-    return LimitRow(f"{tenant.id}-limits", tenant.id, "tenant", None, *speeds, created_at_s=now_s)
+    if speeds == (None, None, None):
+        return None
+    modes = Mode.SHADOW if limits.shadow else Mode.ENFORCE, limits.away
+    return LimitRow(f"{tenant.id}-limits", tenant.id, "tenant", None, *speeds, *modes, created_at_s=now_s)

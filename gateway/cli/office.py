@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from gateway.cli.exports import rows_of
-from gateway.cli.remote import Remote, fail, show
+from gateway.cli.remote import Remote, done, fail, show
 
 Url = Annotated[str | None, typer.Option(help="The admin API; else METERWAY_ADMIN_URL, else http://127.0.0.1:8081.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON, also on a terminal.")]
@@ -66,10 +66,9 @@ def block_tenant(
 
 
 @tenants.command("delete")
-def delete_tenant(tenant: Tenant, url: Url = None) -> None:
+def delete_tenant(tenant: Tenant, url: Url = None, as_json: Json = False) -> None:
     """With its keys, limits and budgets; its charges stay in the ledger."""
-    remote, path = Remote(url), f"/tenants/{quote(tenant)}"
-    remote.ask("DELETE", path, etag=remote.revision(path))
+    _delete(f"/tenants/{quote(tenant)}", {"deleted": tenant}, url, as_json=as_json)
 
 
 @keys.command("list")
@@ -85,12 +84,13 @@ def create_key(
     user: Annotated[str | None, typer.Option(help="The user that its requests are booked under.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model it may use; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE; may be repeated.")] = None,
+    expires: Annotated[str | None, typer.Option(help="When it ends, e.g. 2027-01-01T00:00:00Z.")] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """The whole key is shown once, now."""
     tags = dict(one.split("=", 1) if "=" in one else fail(f"--tag {one!r}: write NAME=VALUE") for one in tag or ())
-    body = {"name": name, "user": user, "models": model or [], "tags": tags}
+    body = {"name": name, "user": user, "models": model or [], "tags": tags, "expires_at": expires}
     made = Remote(url).ask("POST", f"/tenants/{quote(tenant)}/keys", body)
     show([made], ["id", "key"], as_json=as_json)
 
@@ -109,9 +109,10 @@ def rotate_key(
 
 
 @keys.command("revoke")
-def revoke_key(tenant: Tenant, key: Object, url: Url = None) -> None:
+def revoke_key(tenant: Tenant, key: Object, url: Url = None, as_json: Json = False) -> None:
     """Everywhere within a second."""
     Remote(url).ask("DELETE", f"/tenants/{quote(tenant)}/keys/{quote(key)}")
+    done({"revoked": key}, as_json=as_json)
 
 
 @budgets.command("list")
@@ -130,13 +131,18 @@ def set_budget(
     of: Annotated[str | None, typer.Option(help="Only this value of --for.")] = None,
     zone: Annotated[str, typer.Option(help="Where its days begin, e.g. Europe/Berlin.")] = "UTC",
     mode: Annotated[str, typer.Option(help="enforce or shadow.")] = "enforce",
+    when_short: Annotated[str, typer.Option(help="clamp or refuse what fits only smaller.")] = "clamp",
+    store_away: Annotated[str, typer.Option(help="local, deny or allow: while Redis is away.")] = "local",
+    threshold: Annotated[list[int] | None, typer.Option(help="Percent that is told; may be repeated.")] = None,
     budget: Annotated[str | None, typer.Option("--id", help="An existing budget, to replace it.")] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Creates a budget, or replaces the one of --id."""
     body: dict[str, Any] = {"per": per, "for": each, "of": of, "zone": zone, "mode": mode}
+    body |= {"when_short": when_short, "store_away": store_away}
     body |= {"usd": usd} if usd is not None else {"tokens": tokens}
+    body |= {"thresholds": threshold} if threshold else {}
     remote, path = Remote(url), f"/tenants/{quote(tenant)}/budgets"
     if budget is None:
         made = remote.ask("POST", path, body)
@@ -147,10 +153,9 @@ def set_budget(
 
 
 @budgets.command("delete")
-def delete_budget(tenant: Tenant, budget: Object, url: Url = None) -> None:
+def delete_budget(tenant: Tenant, budget: Object, url: Url = None, as_json: Json = False) -> None:
     """What was spent stays in the ledger."""
-    remote, path = Remote(url), f"/tenants/{quote(tenant)}/budgets/{quote(budget)}"
-    remote.ask("DELETE", path, etag=remote.revision(path))
+    _delete(f"/tenants/{quote(tenant)}/budgets/{quote(budget)}", {"deleted": budget}, url, as_json=as_json)
 
 
 @limits.command("list")
@@ -167,11 +172,15 @@ def create_limit(
     concurrent: Annotated[int | None, typer.Option()] = None,
     each: Annotated[str, typer.Option("--for", help="tenant, key, user or model.")] = "tenant",
     of: Annotated[str | None, typer.Option(help="Only this value of --for.")] = None,
+    mode: Annotated[str, typer.Option(help="enforce or shadow.")] = "enforce",
+    store_away: Annotated[str, typer.Option(help="local, deny or allow: while Redis is away.")] = "local",
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Requests or tokens a minute, or concurrent requests."""
     body = {
+        "mode": mode,
+        "store_away": store_away,
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
         "concurrent": concurrent,
@@ -182,13 +191,9 @@ def create_limit(
 
 
 @limits.command("delete")
-def delete_limit(tenant: Tenant, limit: Object, url: Url = None) -> None:
+def delete_limit(tenant: Tenant, limit: Object, url: Url = None, as_json: Json = False) -> None:
     """From the next request on."""
-    remote = Remote(url)
-    found = next((one for one in remote.items(f"/tenants/{quote(tenant)}/limits") if one["id"] == limit), None)
-    if found is None:
-        fail(f"the tenant {tenant!r} has no limit {limit!r}")
-    remote.ask("DELETE", f"/tenants/{quote(tenant)}/limits/{quote(limit)}", etag=f'"{found["revision"]}"')
+    _delete(f"/tenants/{quote(tenant)}/limits/{quote(limit)}", {"deleted": limit}, url, as_json=as_json)
 
 
 def usage(
@@ -214,20 +219,24 @@ def export_ledger(
     tenant: Annotated[str | None, typer.Option(help="Only this one.")] = None,
     form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
     url: Url = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, whatever --format says.")] = False,
 ) -> None:
     """Every entry, to standard output."""
-    Remote(url).export("/ledger", format=form, tenant=tenant)
+    Remote(url).export("/ledger", format="jsonl" if as_json else form, tenant=tenant)
 
 
 @ledger.command("verify")
-def verify_ledger(url: Url = None) -> None:
-    """Whether the books agree with themselves; the exit code is 1 when they do not."""
+def verify_ledger(url: Url = None, as_json: Json = False) -> None:
+    """Whether the books agree with themselves, and the counters with the books; the exit code is 1 when they do not."""
     said = Remote(url).ask("GET", "/ledger/verify")
-    for line in said["differences"]:
+    if as_json:
+        done(said, as_json=True)
+    for line in () if as_json else said["differences"]:
         typer.echo(line)
     if not said["agree"]:
         raise typer.Exit(1)
-    typer.echo("the books agree", err=True)
+    if not as_json:
+        typer.echo("the books agree", err=True)
 
 
 @ledger.command("adjust")
@@ -238,10 +247,11 @@ def adjust_ledger(
     budget: Annotated[str | None, typer.Option(help="Only this budget.")] = None,
     of: Annotated[str | None, typer.Option(help="Whose account of it, e.g. the user.")] = None,
     url: Url = None,
+    as_json: Json = False,
 ) -> None:
     """A correction by hand, as an entry of its own."""
     body = {"tenant": tenant, "usd": usd, "cause": cause, "budget": budget, "of": of}
-    typer.echo(Remote(url).ask("POST", "/ledger/adjust", body)["attempt_id"])
+    done(Remote(url).ask("POST", "/ledger/adjust", body), "attempt_id", as_json=as_json)
 
 
 @ledger.command("rerate")
@@ -252,10 +262,11 @@ def rerate_ledger(
     cause: Annotated[str, typer.Option(help="Why, for those who read the books.")],
     until: Annotated[str | None, typer.Option("--to", help="Up to here; now, where it is left out.")] = None,
     url: Url = None,
+    as_json: Json = False,
 ) -> None:
     """Put right what attempts cost, by the price that is in force now; says how many entries that took."""
     body = {"provider": provider, "model": model, "from": since, "to": until, "cause": cause}
-    typer.echo(Remote(url).ask("POST", "/ledger/rerate", body)["entries"])
+    done(Remote(url).ask("POST", "/ledger/rerate", body), "entries", as_json=as_json)
 
 
 @ledger.command("reconcile")
@@ -290,25 +301,31 @@ Deployment = Annotated[str, typer.Argument(help="As `targets list` names it.")]
 
 
 @targets.command("open")
-def open_target(deployment: Deployment, url: Url = None) -> None:
+def open_target(deployment: Deployment, url: Url = None, as_json: Json = False) -> None:
     """Take it out of service at once: its circuit is open until it is closed."""
-    _set_target(deployment, "open", url)
+    _set_target(deployment, "open", url, as_json=as_json)
 
 
 @targets.command("drain")
-def drain_target(deployment: Deployment, url: Url = None) -> None:
+def drain_target(deployment: Deployment, url: Url = None, as_json: Json = False) -> None:
     """Give it nothing new; what runs there may end."""
-    _set_target(deployment, "drain", url)
+    _set_target(deployment, "drain", url, as_json=as_json)
 
 
 @targets.command("close")
-def close_target(deployment: Deployment, url: Url = None) -> None:
+def close_target(deployment: Deployment, url: Url = None, as_json: Json = False) -> None:
     """Bring it back."""
-    _set_target(deployment, "serve", url)
+    _set_target(deployment, "serve", url, as_json=as_json)
 
 
-def _set_target(deployment: str, state: str, url: str | None) -> None:
-    Remote(url).ask("POST", f"/targets/{quote(deployment)}", {"state": state})
+def _set_target(deployment: str, state: str, url: str | None, *, as_json: bool) -> None:
+    done(Remote(url).ask("POST", f"/targets/{quote(deployment)}", {"state": state}), as_json=as_json)
+
+
+def _delete(path: str, told: dict[str, Any], url: str | None, *, as_json: bool) -> None:
+    remote = Remote(url)
+    remote.ask("DELETE", path, etag=remote.revision(path))
+    done(told, as_json=as_json)
 
 
 def _beside(line: dict[str, Any]) -> dict[str, str]:

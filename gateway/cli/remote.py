@@ -87,6 +87,14 @@ def show(items: list[dict[str, Any]], columns: list[str], *, as_json: bool) -> N
     import_module("rich.console").Console().print(table)
 
 
+def done(told: dict[str, Any], name: str | None = None, *, as_json: bool) -> None:
+    """What a change came to: all of it as JSON where that is asked for, else its one figure of use, or nothing."""
+    if as_json:
+        typer.echo(json.dumps(told))
+    elif name is not None:
+        typer.echo(told[name])
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""

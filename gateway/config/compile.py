@@ -10,14 +10,13 @@ from gateway.config.problems import Findings, choose, shown
 from gateway.config.problems import Path as Place
 from gateway.config.schema import (
     ConfigFile,
-    LimitsSection,
     ModelSection,
     ProviderSection,
     TargetSection,
     TimeoutsSection,
 )
 from gateway.config.secret_refs import SecretRefs
-from gateway.config.tenants import compile_keys
+from gateway.config.tenants import compile_keys, limits_of
 from gateway.config.urls import BadUrl, split_base_url
 from gateway.domain.catalog import (
     NATIVE,
@@ -26,7 +25,6 @@ from gateway.domain.catalog import (
     Catalog,
     Credential,
     Deployment,
-    Limits,
     Origin,
     Provider,
     Quirks,
@@ -61,10 +59,6 @@ def compile_catalog(
     _check_prices(config, routes, book, findings)
     keys = compile_keys(config.tenants, names.models, refs, findings)
     return Catalog(0, routes, keys, providers)
-
-
-def limits_of(section: LimitsSection) -> Limits:
-    return Limits(section.requests_per_minute, section.tokens_per_minute, section.concurrent)
 
 
 def _provider(

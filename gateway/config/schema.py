@@ -108,6 +108,8 @@ class LimitsSection(Section):
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
     concurrent: Count | None = None
+    mode: Literal["enforce", "shadow"] = "enforce"
+    store_away: Literal["deny", "local", "allow"] = "local"
 
 
 class TimeoutsSection(Section):

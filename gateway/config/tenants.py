@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from gateway.config.prices import nano
 from gateway.config.problems import Findings, choose, shown
 from gateway.config.problems import Path as Place
-from gateway.config.schema import BudgetSection, TenantSection
+from gateway.config.schema import BudgetSection, LimitsSection, TenantSection
 from gateway.config.secret_refs import SecretRefs
 from gateway.domain.budget import Budget, Mode, StoreAway, Unit, WhenShort
 from gateway.domain.catalog import CallerKey, Limits, Tenant
@@ -35,8 +35,7 @@ def compile_keys(
             if name not in models:
                 message = f"there is no model {shown(name)}"
                 findings.problem((*place, "models", number), message, choose(name, models, "model"))
-        limits = section.limits
-        paced = Limits(limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent)
+        paced = limits_of(section.limits)
         tenant = Tenant(section.id, paced, frozenset(section.models), compile_budgets(section))
         for number, ref in enumerate(section.keys):
             _add_key(keys, tenant, number, ref, refs, findings, (*place, "keys", number))
@@ -64,6 +63,11 @@ def _add_key(
         findings.problem(place, message, "give every entry a key of its own; a key names its tenant")
         return
     keys[digest] = CallerKey(f"{tenant.id}#{number}", digest, tenant, secret=secret)
+
+
+def limits_of(section: LimitsSection) -> Limits:
+    rates = section.requests_per_minute, section.tokens_per_minute, section.concurrent
+    return Limits(*rates, section.mode == "shadow", StoreAway(section.store_away))
 
 
 def compile_budgets(section: TenantSection) -> tuple[Budget, ...]:

@@ -63,18 +63,20 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How fast; None is unlimited."""
+    """How fast; None is unlimited. `away` is what happens while the store that processes share is."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent: int | None = None
+    shadow: bool = False
+    away: StoreAway = StoreAway.LOCAL
 
-    def gates(self, scope: str, *, shadow: bool = False, away: StoreAway = StoreAway.LOCAL) -> Gates:
+    def gates(self, scope: str) -> Gates:
         """What a request of `scope` has to pass."""
         return gates_of(
             scope,
-            shadow=shadow,
-            away=away,
+            shadow=self.shadow,
+            away=self.away,
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,
             concurrent=self.concurrent,
@@ -284,11 +286,9 @@ class Pace:
     limits: Limits
     per: str = "tenant"
     of: str | None = None
-    shadow: bool = False
-    away: StoreAway = StoreAway.LOCAL
 
     def gates(self, who: str) -> Gates:
-        return self.limits.gates(f"{self.id}:{who}", shadow=self.shadow, away=self.away)
+        return self.limits.gates(f"{self.id}:{who}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,15 @@
 """The commands over the admin API, as an operator types them."""
 
 import asyncio
+import inspect
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from gateway.cli import office
 from tests.admin.test_api import FIRST_KEY, ROOT_KEY, House, standing
 from tests.e2e.processes import METERWAY, clean_environ
 
@@ -101,6 +106,53 @@ async def test_keys_limits_and_tenants_are_changed_and_taken_away(tmp_path: Path
         assert (await house.ask(FIRST_KEY)).status_code == 401
         assert (await typed(house, "tenants", "delete", "first"))[0] == 0
         assert json.loads((await typed(house, "tenants", "list"))[1]) == []
+
+
+GROUPS = {
+    "tenants": office.tenants,
+    "keys": office.keys,
+    "budgets": office.budgets,
+    "limits": office.limits,
+    "ledger": office.ledger,
+    "targets": office.targets,
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_command_takes_json(group: str) -> None:
+    for command in GROUPS[group].registered_commands:
+        assert command.callback is not None
+        assert "as_json" in inspect.signature(command.callback).parameters, f"{group} {command.name}"
+
+
+async def test_every_change_answers_in_json_where_it_is_asked_to(tmp_path: Path) -> None:
+    async with standing(tmp_path) as house:
+
+        async def told(*words: str) -> Any:
+            code, said, error = await typed(house, *words, "--json")
+            assert code == 0, error
+            return json.loads(said)
+
+        (limit,) = await told(
+            "limits", "create", "first", "--concurrent", "9", "--mode", "shadow", "--store-away", "deny"
+        )
+        assert (limit["mode"], limit["store_away"]) == ("shadow", "deny")
+        assert await told("limits", "delete", "first", limit["id"]) == {"deleted": limit["id"]}
+        words = ("--per", "day", "--usd", "1", "--when-short", "refuse", "--threshold", "70", "--store-away", "allow")
+        (budget,) = await told("budgets", "set", "first", *words)
+        assert (budget["when_short"], budget["thresholds"], budget["store_away"]) == ("refuse", [70], "allow")
+        assert await told("budgets", "delete", "first", budget["id"]) == {"deleted": budget["id"]}
+        (key,) = await told("keys", "create", "first", "--expires", "2999-01-01T00:00:00Z")
+        assert key["expires_at"].startswith("2999-01-01")
+        assert await told("keys", "revoke", "first", key["id"]) == {"revoked": key["id"]}
+        assert await told("ledger", "verify") == {"agree": True, "differences": []}
+        assert list(await told("ledger", "adjust", "first", "--usd", "0.5", "--cause", "a test")) == ["attempt_id"]
+        wrong = ("--provider", "a", "--model", "gpt", "--from", "2020-01-01T00:00:00Z", "--cause", "a test")
+        assert await told("ledger", "rerate", *wrong) == {"entries": 0}
+        assert (await told("ledger", "export", "--format", "csv"))["kind"] == "adjust"
+        name = (await told("targets", "list"))[0]["deployment"]
+        assert await told("targets", "drain", name) == {"deployment": name, "state": "drain"}
+        assert await told("tenants", "delete", "first") == {"deleted": "first"}
 
 
 async def test_a_gateway_that_is_not_there_is_said_with_its_address(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ async def test_what_is_served_is_what_is_described(tmp_path: Path) -> None:
         for endpoint in ENDPOINTS:
             if endpoint.method != "GET" or endpoint.says is None:
                 continue
-            group = "budgets" if "budgets" in endpoint.path else "keys"
+            group = next((name for name in ("budgets", "limits") if name in endpoint.path), "keys")
             path = endpoint.path.format(tenant="first", id=names[group], run_id="run1")
             answer = await house.root.get(PREFIX + path)
             assert answer.status_code == 200, (path, answer.text)
@@ -66,10 +66,10 @@ def validator(path: str) -> OAS31Validator:
 async def lived(house: House) -> dict[str, Any]:
     """Something of everything; the ids by kind."""
     await house.made("/admin-keys", role="viewer")
-    await house.made("/tenants/first/limits", concurrent=5)
+    limit = await house.made("/tenants/first/limits", concurrent=5)
     key = await house.made("/tenants/first/keys", tags={"team": "a"}, expires_at="2099-01-01T00:00:00Z")
     budget = await house.made("/tenants/first/budgets", tokens=10_000, per="lifetime")
     body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
     headers = {"authorization": f"Bearer {FIRST_KEY}", "x-run-id": "run1"}
     assert (await house.data.post("/v1/chat/completions", json=body, headers=headers)).status_code == 200
-    return {"keys": key["id"], "budgets": budget["id"]}
+    return {"keys": key["id"], "budgets": budget["id"], "limits": limit["id"]}

@@ -14,15 +14,17 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from gateway.app.dialects import DIALECTS
+from gateway.app.members import rows_of_file, tenants_of
 from gateway.config.effective import effective
 from gateway.config.hosts import AZURE, HOSTS, KINDS
 from gateway.config.load import ConfigInvalid, Loaded, load_text
 from gateway.config.report import check
 from gateway.config.schema import ConfigFile
 from gateway.config.sims import bind_sims
-from gateway.domain.budget import Unit
+from gateway.domain.budget import StoreAway, Unit
 from gateway.domain.catalog import AuthStyle, Origin, Price, Secret, Strategy
 from gateway.domain.period import Period
+from gateway.stores.keys import Peppers
 from tests.config.samples import ENVIRON, EXAMPLE, SMALL, SMALL_ENVIRON
 
 FILE = Path("/etc/meterway/gateway.yaml")
@@ -76,6 +78,20 @@ def test_keys_of_a_provider_share_its_weight() -> None:
     deployments = small(text, KEY2="sk-2").catalog.routes["m"].deployments
     assert [(item.id, item.weight) for item in deployments] == [("p/x#0", 1.5), ("p/x#1", 1.5)]
     assert {item.credential.origin for item in deployments} == {Origin("https", "api.openai.com", 443)}
+
+
+def test_limits_of_a_file_say_how_they_are_meant_and_the_directory_begins_with_that() -> None:
+    soft = "limits: {concurrent: 3, mode: shadow, store_away: deny}"
+    loaded = small(
+        SMALL.replace('["env:KEY"]', f'["env:KEY"], {soft}').replace('["env:TENANT"]', f'["env:TENANT"], {soft}')
+    )
+    keys = loaded.catalog.keys.values()
+    rows = rows_of_file(keys, Peppers({"p": Secret("pepper")}), 0.0)
+    (again,) = tenants_of(rows).values()
+    (key,) = keys
+    for gates in (loaded.catalog.routes["m"].deployments[0].gates, key.tenant.gates, again.gates):
+        (slot,) = gates.slots
+        assert (slot.limit, slot.shadow, slot.away) == (3, True, StoreAway.DENY)
 
 
 def test_timeouts_are_inherited_piece_by_piece() -> None:
