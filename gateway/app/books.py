@@ -12,7 +12,7 @@ from gateway.domain.budget import Budget, Crossing
 from gateway.domain.ledger import CORRECTIONS
 from gateway.domain.period import Window
 from gateway.domain.tenancy import BudgetRow
-from gateway.ports import Bank, BankAway, Clock, Journal, JournalFailed, Ledger
+from gateway.ports import Bank, BankAway, Clock, Journal, JournalFailed, Ledger, StoreFailed
 from gateway.stores.accounts import CreditAccounts
 from gateway.stores.bank import OwnBank
 from gateway.stores.bookkeeper import Bookkeeper
@@ -215,7 +215,7 @@ class Books:
             try:
                 await self._finish(self._dead[-1])
                 self._dead.pop()
-            except BankAway:
+            except (BankAway, StoreFailed):
                 return
 
     async def _tend_on(self) -> None:
@@ -223,7 +223,7 @@ class Books:
             if self._file is not None:
                 with contextlib.suppress(JournalFailed):
                     self._file.catch_up()
-            with contextlib.suppress(BankAway):
+            with contextlib.suppress(BankAway, StoreFailed):
                 await self.accounts.tend()
                 if self._uncorrected and self._correct is not None:
                     await self._correct(None)

@@ -2,9 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from gateway.app.books import Books
 from gateway.clock import SystemClock
-from gateway.ports import BankAway
+from gateway.ports import BankAway, StoreFailed
 from gateway.stores.bank import OwnBank
 
 BOUND_S = 10.0
@@ -14,14 +16,15 @@ async def nothing(of: object) -> None:
     del of
 
 
-async def test_what_a_dead_process_spent_is_told_once_the_shared_bank_is_back() -> None:
+@pytest.mark.parametrize("away", [BankAway, StoreFailed])
+async def test_what_a_dead_process_spent_is_told_once_the_shared_bank_is_back(away: type[Exception]) -> None:
     told: list[str] = []
     heard = asyncio.Event()
 
     async def finish(boot: str) -> None:
         told.append(boot)
         if len(told) < 3:
-            raise BankAway("away")
+            raise away("away")
         heard.set()
 
     clock = SystemClock()
