@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from gateway.domain import errors
 from gateway.domain.failure import Failure, FailureKind
 from gateway.domain.record import Drop
+from gateway.domain.request import ModelRequest
 from gateway.domain.routing import RoutePlan
 
 _K = FailureKind
@@ -74,10 +75,19 @@ def error_for(failure: Failure, retry_after_s: float | None) -> errors.GatewayEr
     return error
 
 
-def no_target(plan: RoutePlan, drops: Sequence[Drop], model: str, retry_after_s: float | None) -> errors.GatewayError:
+def no_target(
+    plan: RoutePlan, drops: Sequence[Drop], request: ModelRequest, retry_after_s: float | None
+) -> errors.GatewayError:
     """Nothing could be tried: the reasons of the drops decide who has to act."""
+    model, needs = request.model, request.needs
     found = {drop.reason for drop in drops}
     reasons = ", ".join(sorted(found)) or "none are configured"
+    if needs.native_field and found == {f"no_{needs.native}"}:
+        return errors.NoTargetFits(
+            f"{needs.native_field!r} is known only where it was made, and no target of model {model!r} keeps "
+            f"{needs.native}; leave it out, or ask a model that does",
+            param=needs.native_field,
+        )
     if not plan.fits:
         return errors.NoTargetFits(f"no target of model {model!r} can take this request ({reasons})", param="model")
     if len(found) == 1 and reasons in MISCONFIGURED:
@@ -94,7 +104,7 @@ def no_target(plan: RoutePlan, drops: Sequence[Drop], model: str, retry_after_s:
 
 def untranslatable(field: str, model: str) -> errors.GatewayError:
     return errors.InvalidRequest(
-        f"{field!r} cannot be said to any target of model {model!r}, which speak another dialect; leave it out, or "
-        "have the operator set 'untranslatable: drop' for this model",
+        f"{field!r} cannot be said to any target of model {model!r}; leave it out, or have the operator set "
+        "'untranslatable: drop' for this model",
         param=field,
     )

@@ -28,7 +28,8 @@ class Priority(Enum):
 class Needs:
     """What a target must be able to take; `output_tokens` is the largest declared limit times n, None if undeclared.
 
-    `native` names an API that no translation can stand for: `embeddings`, or `responses` that are kept there.
+    `native` names an API that no translation can stand for: `embeddings`, or `responses` that are kept there;
+    `native_field` is the member that asks for it.
     """
 
     tools: bool = False
@@ -38,6 +39,7 @@ class Needs:
     output_tokens: int | None = None
     choices: int = 1
     native: str = ""
+    native_field: str = ""
 
 
 @value

@@ -334,7 +334,7 @@ class AttemptLoop:
         if last is None and self._refused is not None and not first.order and opens_in_s is None:
             return untranslatable(self._refused, self._request.model)
         if last is None:
-            return no_target(first, self._trace.drops, self._request.model, opens_in_s)
+            return no_target(first, self._trace.drops, self._request, opens_in_s)
         return error_for(last, last.hint_s if opens_in_s is None else opens_in_s)
 
     def _opens_in_s(self, routes: list[Route], now_s: float) -> float | None:

@@ -4,13 +4,14 @@ import msgspec
 
 from gateway.domain.turn import CallFragment, CallStarted, TurnEvent
 
-WAITING_CHARS_MAX = 8 * 1024 * 1024
+HELD_CHARS_MAX = 8 * 1024 * 1024
+"""Of arguments: of the call at hand, until it is known whether they are complete, and of those behind it."""
 
 _is_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class TooMuchWaiting(Exception):
-    """More is held back than a stream may cost."""
+class TooMuchHeld(Exception):
+    """More is kept than a stream may cost."""
 
 
 class _Call:
@@ -28,7 +29,7 @@ class CallQueue:
     Invariant: no fragment ever goes to another call than its own.
     """
 
-    __slots__ = ("_at", "_calls", "_choice", "_done", "_keys", "_waiting_chars")
+    __slots__ = ("_at", "_calls", "_choice", "_done", "_held_chars", "_keys")
 
     def __init__(self, choice: int) -> None:
         self._choice = choice
@@ -36,23 +37,23 @@ class CallQueue:
         self._keys: dict[int, int] = {}
         self._at = 0
         self._done = 0
-        self._waiting_chars = 0
+        self._held_chars = 0
 
     def piece(self, index: int, call_id: str, name: str, text: str) -> list[TurnEvent]:
-        """Raises TooMuchWaiting."""
+        """Raises TooMuchHeld."""
         place = self._keys.get(index)
         if place is None or (call_id and call_id != self._calls[place].id and self._calls[place].id):
             place = self._keys[index] = len(self._calls)
             self._calls.append(_Call(call_id, name))
         call = self._calls[place]
         call.id, call.name = call.id or call_id, call.name or name
-        if text:
+        if text and place >= self._at:
+            if self._held_chars + len(text) > HELD_CHARS_MAX:
+                raise TooMuchHeld
             call.pieces.append(text)
+            self._held_chars += len(text)
         events: list[TurnEvent] = []
         if place > self._at:
-            self._waiting_chars += len(text)
-            if self._waiting_chars > WAITING_CHARS_MAX:
-                raise TooMuchWaiting
             while self._at < place and _complete(self._calls[self._at]):
                 events += self._next()
         if place == self._at:
@@ -70,13 +71,14 @@ class CallQueue:
         """The call at hand is over; what waits of the one behind it goes out."""
         call = self._calls[self._at]
         events: list[TurnEvent] = []
+        self._held_chars -= sum(map(len, call.pieces))
         if not any(piece.strip() for piece in call.pieces):
             call.pieces.append("{}")
         events += self._show(call, force=True)
+        call.pieces.clear()
         self._at += 1
         self._done = 0
         if self._at < len(self._calls):
-            self._waiting_chars = 0
             events += self._show(self._calls[self._at])
         return events
 

@@ -17,7 +17,7 @@ from gateway.domain.turn import (
     TurnEvent,
 )
 from gateway.formats import chat_turns as shapes
-from gateway.providers.calls import CallQueue, TooMuchWaiting
+from gateway.providers.calls import CallQueue, TooMuchHeld
 from gateway.providers.openai_errors import inner_failure
 from gateway.providers.openai_usage import usage_of
 from gateway.providers.turns import broken
@@ -59,8 +59,8 @@ class ChatReader:
         try:
             for choice in turn.choices or ():
                 self._choice(choice, events)
-        except TooMuchWaiting:
-            return [*events, broken("the provider's stream mixes tool calls that are too large to put in order")]
+        except TooMuchHeld:
+            return [*events, broken("the provider's stream has tool calls that are too large to be put in order")]
         usage = usage_of(turn.usage)
         if usage is not None:
             events.append(Counted(usage))

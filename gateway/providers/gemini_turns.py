@@ -41,6 +41,9 @@ FINISHES = {"STOP": Finish.STOP, "MAX_TOKENS": Finish.LENGTH, "CONTINUATION": Fi
 SPOILED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE"})
 """The model meant to call a tool and its call could not be read: there is no answer."""
 
+SAID_BYTES_MAX = 1 << 20
+"""So much of an answer is kept for the places of its citations, which are told at its end."""
+
 
 class GeminiReader:
     """Of one answer: each event is a whole answer of its own, with what is new. There is no end marker."""
@@ -52,7 +55,7 @@ class GeminiReader:
         self._answered: set[int] = set()
         self._ended: set[int] = set()
         self._called: dict[int, int] = {}
-        self._said: dict[int, list[str]] = {}
+        self._said: dict[int, bytearray] = {}
         self._usage: Usage | None = None
 
     def read(self, data: bytes) -> list[TurnEvent]:
@@ -98,7 +101,7 @@ class GeminiReader:
         for part in (content.parts or ()) if content is not None else ():
             self._part(part, choice, events)
         if candidate.grounding_metadata is not None:
-            said = "".join(self._said.get(choice, ())).encode()
+            said = self._said.get(choice, b"")
             events += [Cited(citation, choice) for citation in _citations(candidate.grounding_metadata, said)]
         if candidate.finish_reason in SPOILED:
             events.append(Failed(self._spoiled(candidate.finish_reason)))
@@ -120,7 +123,9 @@ class GeminiReader:
         if part.thought_signature:
             events.append(ThinkingSealed(*opened(part.thought_signature, "gemini"), choice=choice))
         if part.text:
-            self._said.setdefault(choice, []).append(part.text)
+            said = self._said.setdefault(choice, bytearray())
+            if len(said) < SAID_BYTES_MAX:
+                said += part.text.encode()
             events.append(TextDelta(part.text, choice))
         if part.function_call is not None:
             call, number = part.function_call, self._called.get(choice, 0)
@@ -129,7 +134,7 @@ class GeminiReader:
             events.append(CallFragment(bytes(call.args).decode() or "{}", choice))
 
 
-def _citations(grounding: shapes.Grounding, said: bytes) -> list[Citation]:
+def _citations(grounding: shapes.Grounding, said: bytes | bytearray) -> list[Citation]:
     """Places are told in bytes there, and in characters here."""
     chunks = grounding.grounding_chunks or []
     found: list[Citation] = []

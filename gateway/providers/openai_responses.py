@@ -39,7 +39,7 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     members = {**request.members, "model": openai.encode(deployment.model)}
     if request.output_limit is not None:
         members["max_output_tokens"] = b"%d" % request.output_limit
-    mixed = is_mixed(members["input"])
+    mixed = is_mixed(members.get("input", b""))
     if mixed:
         members["input"] = without_foreign(members["input"])[0]
     pieces = [b"%b:%b" % (openai.encode(name), value) for name, value in members.items()]

@@ -17,9 +17,12 @@ def parse(body: bytes) -> ModelRequest:
     """Raises InvalidRequest that names the field."""
     members = members_of(body)
     model = require(members, "model", openai.decode_text)
+    kept = next((name for name in _KEPT_THERE if _says(members.get(name))), "")
     given = members.get("input", b"null")
-    if given in (b'""', b"[]") or given[:1] not in (b'"', b"["):
+    if given in (b'""', b"[]", b"null") and not _may_be_silent(members):
         raise InvalidRequest("'input' is missing or empty; send a text or a list of items", param="input")
+    if given != b"null" and given[:1] not in (b'"', b"["):
+        raise InvalidRequest("'input' is neither a text nor a list of items", param="input")
     follows = optional(members, "previous_response_id", openai.decode_optional_text) or None
     opening = b"".join(openai.decode_openers(given)[:OPENING_MESSAGES]) if given[:1] == b"[" else given
     text = members.get("text", b"")
@@ -34,7 +37,8 @@ def parse(body: bytes) -> ModelRequest:
             json_schema=b'"json_schema"' in text,
             input_tokens=sum(text_tokens(members[name]) for name in _COUNTED if name in members),
             output_tokens=optional(members, "max_output_tokens", openai.decode_output_limit),
-            native="responses" if any(_says(members.get(name)) for name in _KEPT_THERE) else "",
+            native="responses" if kept else "",
+            native_field=kept,
         ),
         stream=bool(optional(members, "stream", openai.decode_flag)),
         include_usage=True,
@@ -44,6 +48,11 @@ def parse(body: bytes) -> ModelRequest:
         service_tier=service_tier_of(members),
         follows=follows,
     )
+
+
+def _may_be_silent(members: dict[str, bytes]) -> bool:
+    """What is kept there may say it all."""
+    return any(_says(members.get(name)) for name in _KEPT_THERE[:-1])
 
 
 def _says(value: bytes | None) -> bool:

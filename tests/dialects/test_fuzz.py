@@ -3,15 +3,28 @@
 import json
 import os
 import random
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from gateway.domain.turn import TurnEvent
+from gateway.domain.turn import (
+    CallFragment,
+    CallStarted,
+    Ended,
+    Finish,
+    Finished,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    TurnEvent,
+)
 from gateway.ports import StreamDecoder
 from gateway.providers import anthropic, openai, openai_responses
-from gateway.providers.calls import WAITING_CHARS_MAX
+from gateway.providers.calls import HELD_CHARS_MAX
+from gateway.providers.gemini_turns import SAID_BYTES_MAX
 from gateway.providers.sse import EVENT_BYTES_MAX
+from gateway.providers.turns import Turns
 from tests.dialects.conversations import Dice, events_of, turn
 from tests.dialects.dialects import TONGUES
 from tests.dialects.test_pairs import written
@@ -115,12 +128,44 @@ def test_spoiled_streams_pass_on_the_same_dialect_too(dialect: str) -> None:
         assert pieces == events
 
 
+HELD_BYTES_MAX = 128 << 10
+PIECE = "w" * 4_000
+KEPT: dict[tuple[str, type], int] = {("gemini", TextDelta): SAID_BYTES_MAX, ("chat", CallFragment): HELD_CHARS_MAX}
+"""What they keep on purpose: the text that citations point into, arguments until they are complete."""
+
+
+@pytest.mark.parametrize("dialect", TONGUES)
+@pytest.mark.parametrize(
+    "said",
+    [(TextDelta(PIECE),), (ThinkingDelta(PIECE),), (CallStarted("c", "f"), CallFragment(f'{{"a":"{PIECE}"}}'))],
+    ids=["text", "thinking", "arguments"],
+)
+def test_decoders_hold_no_more_the_longer_a_stream_goes_on(dialect: str, said: tuple[TurnEvent, ...]) -> None:
+    """Sixteen million characters in pieces of an answer that does not end."""
+    wire = written(dialect, [Started("m", "m"), *said, Finished(Finish.STOP), Ended()])
+    frames = [frame + b"\n\n" for frame in wire.split(b"\n\n")]
+    endless = next(number for number, frame in enumerate(frames) if b"wwww" in frame)
+    decoders: list[Turns | StreamDecoder] = [TONGUES[dialect].decoder()]
+    decoders += [NATIVE[dialect]()] if dialect in NATIVE else []
+    for decoder in decoders:
+        for frame in frames[:endless]:
+            decoder.feed(frame)
+        tracemalloc.start()
+        try:
+            for _ in range(4_000):
+                decoder.feed(frames[endless])
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < HELD_BYTES_MAX + KEPT.get((dialect, type(said[-1])), 0)
+
+
 def test_what_is_held_back_is_bounded() -> None:
     decoder = TONGUES["chat"].decoder()
     piece = {"index": 1, "id": "b", "function": {"name": "f", "arguments": "x" * (1 << 20)}}
     first = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}
     events: list[TurnEvent] = []
-    for call in [first, *[piece] * (WAITING_CHARS_MAX // (1 << 20) + 1)]:
+    for call in [first, *[piece] * (HELD_CHARS_MAX // (1 << 20) + 1)]:
         chunk = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
         events = decoder.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
     assert type(events[-1]).__name__ == "Failed"

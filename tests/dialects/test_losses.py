@@ -81,6 +81,30 @@ async def test_what_only_its_maker_knows_is_never_dropped(field: str, provider: 
     async with speaking(provider, route={"untranslatable": "drop"}) as house:
         seen = await ask(house, "responses", body_of("responses", **{field: KEPT[field]}))
         assert (seen.status, seen.error["code"], house.calls(provider)) == (400, "no_target_fits", 0)
+        assert seen.error["param"] == field
+        assert repr(field) in seen.error["message"]
+
+
+@pytest.mark.parametrize("field", sorted(set(KEPT) - {"background"}))
+async def test_what_is_kept_there_may_stand_without_an_input(field: str) -> None:
+    async with speaking("openai") as house:
+        made = (await ask(house, "responses", body_of("responses"))).json["id"]
+        body = {"model": "m", field: made if field == "previous_response_id" else KEPT[field]}
+        seen = await ask(house, "responses", body)
+        assert seen.status == 200, seen
+        assert sent(house, "openai").keys() >= {field}
+        wrongs: tuple[Any, ...] = (5, {}, True)
+        for wrong in wrongs:
+            seen = await ask(house, "responses", body | {"input": wrong})
+            assert (seen.status, seen.error["param"]) == (400, "input")
+
+
+async def test_a_response_without_an_input_is_refused_when_nothing_else_says_it() -> None:
+    async with speaking("openai") as house:
+        silent: tuple[Json, ...] = ({}, {"background": True}, {"prompt": None}, {"input": ""}, {"input": []})
+        for more in silent:
+            seen = await ask(house, "responses", {"model": "m", **more})
+            assert (seen.status, seen.error["param"], house.calls("openai")) == (400, "input", 0)
 
 
 def test_every_door_is_tried() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.environments import CannotInstall, node_client, python_client
+from tests.e2e.environments import CLIENTS, CannotInstall, node_client, python_client
 from tests.e2e.processes import clean_environ, lab
 from tests.e2e.test_clients import python_checks, run_python
 
@@ -37,6 +37,8 @@ OPENCODE_STAYS_IN = {
     "npm_config_offline": "true",
 }
 AIDER_STAYS_IN = ("--analytics-disable", "--no-check-update", "--no-show-release-notes", "--no-detect-urls")
+
+BY_FUNCTION = CLIENTS / "aider" / "by_function.py"
 
 SAID = "Hello from the simulator"
 
@@ -161,13 +163,19 @@ def test_opencode_does_its_task_with_a_model_of_another_provider(
     assert SAID in told_us
 
 
+@pytest.mark.parametrize(
+    ("edits", "task"),
+    [
+        pytest.param(("--edit-format", "func", "--no-stream"), "Write how it is there.", id="by-tool"),
+        pytest.param(("--edit-format", "diff"), "Say how it is there.", id="by-text"),
+    ],
+)
 @pytest.mark.parametrize("model", ["claude-codes", "google-codes"])
 def test_aider_edits_a_file_with_a_model_of_another_provider(
-    model: str, sealed: dict[str, str], tmp_path: Path
+    model: str, edits: tuple[str, ...], task: str, sealed: dict[str, str], tmp_path: Path
 ) -> None:
-    """Its edits are marked text: none of the edit formats that it offers calls a tool."""
     try:
-        aider = python_client("aider").with_name("aider")
+        python = python_client("aider")
     except CannotInstall as error:
         pytest.fail(str(error), pytrace=False)
     known = {f"openai/{model}": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": 100_000}}
@@ -180,6 +188,6 @@ def test_aider_edits_a_file_with_a_model_of_another_provider(
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
     options = ("--no-git", "--yes-always", "--no-pretty", "--no-show-model-warnings", *AIDER_STAYS_IN)
-    task = ("--edit-format", "diff", "--message", "Say how it is there.", "weather.txt")
-    told_us = said(tmp_path, told, aider, "--model", f"openai/{model}", *options, *task)
+    asked_for = (*edits, "--message", task, "weather.txt")
+    told_us = said(tmp_path, told, python, BY_FUNCTION, "--model", f"openai/{model}", *options, *asked_for)
     assert (tmp_path / "weather.txt").read_text() == "sunny\n", told_us
