@@ -77,7 +77,7 @@ ExactUsd = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return
 class Shape(BaseModel):
     """Strict: no unknown field, no conversion between types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class TenantIn(Shape):
@@ -134,7 +134,7 @@ class KeyOut(Shape):
 class BudgetIn(BudgetSection):
     """As in the configuration file, with an id of its own if it shall have one."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     usd: Annotated[Usd, BeforeValidator(_exact), Field(gt=0, le=BUDGET_USD_MAX)] | None = None
     of: Annotated[FullText | None, AfterValidator(_narrows)] = None
@@ -163,7 +163,7 @@ class BudgetOut(Shape):
 
 
 class LimitIn(LimitsSection):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
     for_: Annotated[str, Field(alias="for", pattern=LIMIT_DIMENSION)] = "tenant"
     of: Annotated[FullText | None, AfterValidator(_narrows)] = None

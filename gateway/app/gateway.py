@@ -11,11 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gateway.admin.routes import admin_routes
 from gateway.app.books import Books
 from gateway.app.dialects import DIALECTS
 from gateway.app.doorkeeper import Doorkeeper, pepper_beside
-from gateway.app.offices import office_of, running_of
 from gateway.app.sims import Sims
 from gateway.app.told import Told
 from gateway.clock import SystemClock
@@ -121,7 +119,7 @@ class Gateway:
             self.told.watch(self.door, self.health, self.upstream, self.server)
             admin = self._loaded.settings.admin
             if admin is not None:
-                self.admin = self._admin_plane(admin, directory)
+                self.admin = await self._admin_plane(admin, directory)
                 await self.admin.open()
             await self.server.open()
         except BaseException:
@@ -217,11 +215,12 @@ class Gateway:
             shared_port=self._worker is not None,
         )
 
-    def _admin_plane(self, admin: Admin, directory: DirectoryStore | None) -> DrainingServer:
-        running = running_of(self.door, self.health, lambda: self._loaded, self.reload, self.told.recent.find)
+    async def _admin_plane(self, admin: Admin, directory: DirectoryStore | None) -> DrainingServer:
+        room = await asyncio.to_thread(import_module, "gateway.app.offices")
+        running = room.running_of(self.door, self.health, lambda: self._loaded, self.reload, self.told.recent.find)
         kept = None if directory is None else (directory, self.kept.ledger)
-        office = office_of(self._clock, self.books, self.doorkeeper, kept, running)
-        app = admin_routes(metrics=self.told.prometheus, key=admin.key, find=self.doorkeeper.admins.find, office=office)
+        told = {"key": admin.key, "metrics": self.told.prometheus}
+        app = room.admin_app(self._clock, self.books, self.doorkeeper, kept, running, **told)
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)
         port = admin.port + (self._worker or 0) if admin.port else 0
         return server_for(

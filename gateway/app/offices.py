@@ -1,12 +1,16 @@
-"""The admin API's office: what it may touch of the gateway that runs."""
+"""The admin API and its office: what it may touch of the gateway that runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.applications import Starlette
 
 from gateway.admin.office import Office, Running
+from gateway.admin.routes import admin_routes
 from gateway.app.books import Books
 from gateway.app.doorkeeper import Doorkeeper
 from gateway.config.effective import effective
 from gateway.config.settings import Loaded
+from gateway.domain.catalog import Secret
 from gateway.domain.record import ExchangeRecord
 from gateway.http.door import Door
 from gateway.ports import Clock, DirectoryStore, LedgerReports
@@ -14,14 +18,17 @@ from gateway.stores.health import MemoryHealth
 from gateway.stores.keys import new_key
 
 
-def office_of(
+def admin_app(
     clock: Clock,
     books: Books,
     doorkeeper: Doorkeeper,
     kept: tuple[DirectoryStore, LedgerReports] | None,
     running: Running,
-) -> Office:
-    return Office(
+    *,
+    key: Secret,
+    metrics: Callable[[], Awaitable[bytes]],
+) -> Starlette:
+    office = Office(
         clock=clock,
         directory=None if kept is None else kept[0],
         ledger=None if kept is None else kept[1],
@@ -33,6 +40,7 @@ def office_of(
         astray=books.astray,
         running=running,
     )
+    return admin_routes(metrics=metrics, key=key, find=doorkeeper.admins.find, office=office)
 
 
 def running_of(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.config.settings import Telemetry
 from gateway.domain.budget import Crossing
@@ -19,13 +19,15 @@ from gateway.ports import Clock
 from gateway.stores.health import MemoryHealth
 from gateway.telemetry import names
 from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.export import Exporter, Identity, Otlp
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recent import Recent
 from gateway.telemetry.recorder import Recorder, Sink
 from gateway.telemetry.states import watch_states
 from gateway.telemetry.watchdog import Watchdog
 from gateway.upstream.client import HttpUpstream
+
+if TYPE_CHECKING:
+    from gateway.telemetry.export import Exporter
 
 _log = logging.getLogger("meterway")
 
@@ -52,13 +54,15 @@ class Told:
 
     async def __aenter__(self) -> "Told":
         settings = self._telemetry
+        room = await asyncio.to_thread(import_module, "gateway.telemetry.export")
         otlp = None
         if settings.otlp_endpoint is not None:
             headers = {name: value.reveal() for name, value in settings.otlp_headers}
-            otlp = Otlp(settings.otlp_endpoint, headers, settings.otlp_interval_s)
-        identity = Identity(settings.service_name, secrets.token_hex(8), version("meterway"), settings.environment)
-        self._exporter = Exporter(self._metrics, self._clock, identity, otlp)
-        self._sampling = asyncio.create_task(self._exporter.keep_sampled())
+            otlp = room.Otlp(settings.otlp_endpoint, headers, settings.otlp_interval_s)
+        identity = room.Identity(settings.service_name, secrets.token_hex(8), version("meterway"), settings.environment)
+        exporter: Exporter = room.Exporter(self._metrics, self._clock, identity, otlp)
+        self._exporter = exporter
+        self._sampling = asyncio.create_task(exporter.keep_sampled())
         self._watchdog.start(asyncio.get_running_loop())
         return self
 
