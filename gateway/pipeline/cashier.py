@@ -109,9 +109,11 @@ class Cashier:
         """Whether an answer is larger than any that the open attempt was allowed."""
         return output_tokens > self._ticket.worst.output_tokens and self._ticket.hold is not None
 
-    def beat(self, output_tokens: int) -> None:
-        """A checkpoint of a running stream, with one interval on top."""
-        reached = output_tokens + BEAT_TOKENS
+    def beat(self, output_tokens: int, interval: int) -> None:
+        """A checkpoint of a running stream, with the last interval on top: as much again may have come, and as long as
+        nobody has read it the provider has counted it all the same. Never more than is held.
+        """
+        reached = max(output_tokens, min(output_tokens + interval, self._ticket.worst.output_tokens))
         cost = 0 if self._price is None else cost_nano_usd(self._price, Usage(self._input_tokens, reached))
         self._desk.journal.write(Beat(self._attempt_id, reached, cost))
 

@@ -131,9 +131,9 @@ class Relay:
 
     def _checkpoint(self) -> None:
         counted = self._trace.produced_tokens
-        if counted - self._beaten >= BEAT_TOKENS:
+        if (interval := counted - self._beaten) >= BEAT_TOKENS:
             self._beaten = counted
-            self._cashier.beat(counted)
+            self._cashier.beat(counted, interval)
 
     def _exhausted(self) -> ReservationExhausted:
         trace = self._trace

@@ -98,7 +98,7 @@ class SeriesFinder:
             ones=tuple(ones),
             inputs=self._counts(record, model, last, "input", names.LATEST_INPUT),
             outputs=self._counts(record, model, last, "output", names.LATEST_OUTPUT),
-            cost=self._cost(record, model, last) if told else None,
+            cost=self._cost(record, model, last),
             overhead=self._histogram(names.OVERHEAD, record.operation),
             latency=self._histogram(names.AGENT_LATENCY, *pair),
             durations=(

@@ -10,6 +10,7 @@ from gateway.providers.gemini_body import UNSIGNED
 from tests.chaos.test_failover import BREAKING, PAUSING
 from tests.dialects.house import ask, body_of, events, sent, speaking
 from tests.dialects.test_doors import ARGUMENTS, CALLING, TOOLS, _calls_of, asked, said, told, usage
+from tests.rows.house import PRICE
 
 ORDER = ("openai", "anthropic", "gemini")
 STREAMS = ("chat", "messages", "responses")
@@ -64,7 +65,8 @@ async def test_f3_a_tool_round_begun_at_one_provider_ends_at_another() -> None:
 async def test_f3_a_gemini_that_wants_signatures_takes_over_in_the_middle_of_a_round(caller: str) -> None:
     """The calls are another model's, whose signature it would refuse, and so would it calls without one."""
     async with speaking("anthropic", "gemini", anthropic=CALLING) as house:
-        house.document["models"]["m"]["targets"][1]["model"] = "gemini-3.1-pro-preview"
+        model = house.document["models"]["m"]["targets"][1]["model"] = "gemini-3.1-pro-preview"
+        house.document["prices"]["overrides"].append({"provider": "gemini", "model": model, **PRICE})
         house.reload()
         seen = await asked(house, caller, stream=True, tools=TOOLS[caller])
         calls, replay = _calls_of(caller, seen, stream=True)
@@ -106,9 +108,8 @@ async def test_a_filtered_request_goes_on_only_where_the_route_says_so(policy: s
 async def test_b3_a_stream_is_cut_at_its_reservation_in_every_dialect(caller: str, provider: str) -> None:
     endless = {"otherwise": {"answer": {"ignore_output_limit": True, "text_chars": 8000}}}
     limit = {"chat": "max_tokens", "messages": "max_tokens", "responses": "max_output_tokens"}[caller]
-    async with speaking(provider, **{provider: endless}) as house:
-        house.document["tenants"][0]["budgets"] = [{"usd": 1, "per": "day"}]
-        house.reload()
+    tenant = {"id": "first", "keys": ["env:CALLER_ONE"], "budgets": [{"usd": 1, "per": "day"}]}
+    async with speaking(provider, extra={"tenants": [tenant]}, **{provider: endless}) as house:
         seen = await asked(house, caller, stream=True, **{limit: 100})
         last = events(seen)[-1]["error"]
         assert last["code"] == "reservation_exhausted", seen

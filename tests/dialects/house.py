@@ -20,12 +20,16 @@ Json = dict[str, Any]
 
 @asynccontextmanager
 async def speaking(
-    *order: str, route: Mapping[str, Any] = {}, providers: Mapping[str, Document] = {}, **scripts: Document
+    *order: str,
+    route: Mapping[str, Any] = {},
+    providers: Mapping[str, Document] = {},
+    extra: Mapping[str, Any] = {},
+    **scripts: Document,
 ) -> AsyncIterator[House]:
     """Each of `order` is a provider that speaks the dialect of its name."""
     kinds = {name: {**KINDS[name.partition("_")[0]], **providers.get(name, {})} for name in order}
     told: dict[str, Any] = {name: scripts.get(name, {}) for name in order}
-    async with standing(list(order), providers=kinds, route=route, **told) as house:
+    async with standing(list(order), providers=kinds, route=route, extra=extra, **told) as house:
         yield house
 
 

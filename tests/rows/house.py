@@ -1,6 +1,7 @@
 """A real gateway in front of scripted providers, all in this process on real sockets, and what was seen of it."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,7 @@ from gateway.sim.server import Simulator
 from gateway.stores.health import Line
 from gateway.upstream.names import Resolver, system_resolver
 from tests.rows.talk import Seen, request, talk
+from tests.rows.witnesses import reconciled
 
 SHORT = {"connect_s": 0.3, "first_token_s": 0.3, "idle_s": 0.3, "total_s": 5.0}
 TOUCHY = TripRule(volume=1, callers=1, bodies=1)
@@ -35,6 +37,7 @@ CALLERS = {"one": "gw_caller_one_0123456789", "two": "gw_caller_two_0123456789",
 SECRET = "sk-canary-0123456789"
 PRICE = {"input_usd_per_million": 1, "output_usd_per_million": 2}
 Document = dict[str, Any]
+BOOKS: Path | None = None
 
 
 class MovableClock(SystemClock):
@@ -55,7 +58,10 @@ class MovableClock(SystemClock):
 
 @dataclass
 class House:
-    """`document` is the configuration as it stands; change it and `reload`."""
+    """`document` is the configuration as it stands; change it and `reload`. `records` may be cleared by a test.
+
+    `honest` is false where a provider tells another usage than it bills.
+    """
 
     gateway: Gateway
     clock: MovableClock
@@ -63,6 +69,9 @@ class House:
     document: Document
     records: list[ExchangeRecord] = field(default_factory=list)
     canaries: list[bytes] = field(default_factory=list)
+    all_records: list[ExchangeRecord] = field(default_factory=list)
+    books: Path | None = None
+    honest: bool = True
 
     @property
     def port(self) -> int:
@@ -178,7 +187,8 @@ async def standing(
 ) -> AsyncIterator[House]:
     """A gateway whose model `m` is served by the providers in their order of priority.
 
-    Each of `scripts` is a provider that does as its script says; `urls` names providers that stand elsewhere.
+    Each of `scripts` is a provider that does as its script says; `urls` names providers that stand elsewhere. At the
+    end all who say what was used have to agree, the ledger too where there is a folder for BOOKS.
     """
     async with AsyncExitStack() as stack:
         sims = {name: Simulator(parse_script(script)) for name, script in scripts.items()}
@@ -186,23 +196,33 @@ async def standing(
             await stack.enter_async_context(sim)
         places = {**urls, **{name: f"{sim.base}/v1" for name, sim in sims.items()}}
         document = _document(order or list(places), places, providers, targets, route) | dict(extra)
+        books = None if BOOKS is None else Path(tempfile.mkdtemp(dir=BOOKS))
+        if books is not None:
+            document |= {"database": f"sqlite:///{books}/books.db", "journal": f"{books}/journal"}
         loaded = _load(document, 1)
         clock = MovableClock()
         records: list[ExchangeRecord] = []
+        all_records: list[ExchangeRecord] = []
+
+        def record(one: ExchangeRecord) -> None:
+            records.append(one)
+            all_records.append(one)
+
         gateway = Gateway(
             loaded,
             lambda version: house.load(version),  # noqa: PLW0108 - the house is made below
             clock=clock,
             trip_rule=trip_rule,
             resolver=resolver,
-            sink=records.append,
+            sink=record,
         )
         canaries = [SECRET.encode(), b"127.0.0.1", b"Traceback", *(f":{sim.port}".encode() for sim in sims.values())]
-        house = House(gateway, clock, sims, document, records, canaries)
+        house = House(gateway, clock, sims, document, records, canaries, all_records, books)
         await gateway.start()
         serving = asyncio.create_task(gateway.wait())
         try:
             yield house
+            await reconciled(house)
         finally:
             gateway.stop()
             gateway.stop()

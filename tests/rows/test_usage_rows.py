@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 @STREAMED
 async def test_u30_an_explicit_zero_is_the_providers_word(stream: bool) -> None:
     async with standing(a={"otherwise": {"answer": {"usage": "zero"}}}) as house:
+        house.honest = False
         assert (await house.ask(stream=stream)).status == 200
         assert (house.record.usage.total, house.record.provenance.value) == (0, "exact")
         assert house.record.cost_nano_usd == 0
@@ -54,6 +55,7 @@ async def test_u30_usage_above_all_that_was_asked_for_is_recorded_in_full(stream
 
 async def test_u30_absurd_usage_is_bounded() -> None:
     async with standing(a={"otherwise": {"answer": {"usage": "huge"}}}) as house:
+        house.honest = False
         await house.ask()
         usage = house.record.usage
         assert 0 <= usage.total <= 2 * (1 << 40)
