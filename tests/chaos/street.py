@@ -18,6 +18,7 @@ import msgspec
 import psutil
 
 from gateway.app.workers import WORKER
+from gateway.ports import Span
 from gateway.sim.server import Simulator
 from gateway.stores.sql.opening import Kept
 from tests.e2e.processes import METERWAY, Process
@@ -55,7 +56,7 @@ class Street:
     store: Server | Sentinels | None = None
     usd_per_million: tuple[int, int] = (1, 2)
     tenant: dict[str, Any] = field(default_factory=dict)
-    port: int = field(default_factory=lambda: free_ports(1))
+    port: int = 0
     admin: int = 0
     runs: int = 0
     processes: list[Process] = field(default_factory=list)
@@ -63,7 +64,9 @@ class Street:
     lasted_s: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.admin = self.admin or free_ports(self.workers)
+        """All ports at once: one that was only found free may be found again."""
+        first = free_ports(1 + self.workers)
+        self.port, self.admin = self.port or first, self.admin or first + 1
 
     async def __aenter__(self) -> Self:
         return self
@@ -182,7 +185,7 @@ class Street:
     def seen(self) -> tuple[int, int, int]:
         """The callers, of calls that they began."""
         begun = [seen for seen in self.answers if seen.status == 200 and "x-gateway-replay-of" not in seen.headers]
-        usages = [usage for seen in begun for usage in _usages(seen)]
+        usages = [usage for seen in begun for usage in usages(seen)]
         tokens = sum(u["prompt_tokens"] for u in usages), sum(u["completion_tokens"] for u in usages)
         return *tokens, self.cost(*tokens)
 
@@ -229,6 +232,25 @@ class Street:
             assert time.monotonic() < until_s, {"bill": billed, **said}
             await asyncio.sleep(0.1)
 
+    async def books_agreed(self) -> int:
+        """What ledger, usage API and counters say was spent, when processes were killed: their metrics died with them,
+        and what the provider sent to the dead is compared call by call."""
+        until_s = time.monotonic() + SETTLED_S
+        while True:
+            booked = await asyncio.to_thread(self.kept_in_all)
+            said = {"counters": self.counted(), "usage API": await self.reported()}
+            if all(a is None or a == b for figures in said.values() for a, b in zip(figures, booked, strict=True)):
+                return booked[2]
+            assert time.monotonic() < until_s, {"ledger": booked, **said}
+            await asyncio.sleep(0.1)
+
+    def kept_in_all(self) -> tuple[int, int, int]:
+        """The ledger, also of calls that never came to the provider."""
+        with contextlib.closing(Kept(f"sqlite:///{self.folder}/books.db")) as kept:
+            found = [entry for _, entry in kept.ledger.entries(Span(), 0, 1_000_000)]
+        usage = sum(entry.usage.input for entry in found), sum(entry.usage.output for entry in found)
+        return *usage, sum(entry.cost_nano_usd for entry in found)
+
     def office(self, worker: int = 0) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
         return httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.admin + worker}", headers=headers, trust_env=False)
@@ -249,7 +271,7 @@ def lent_out(store: Server | Sentinels) -> list[tuple[int, int]]:
     return [(int(spent), int(lent)) for spent, lent in counters]
 
 
-def _usages(seen: Seen) -> Iterator[dict[str, int]]:
+def usages(seen: Seen) -> Iterator[dict[str, int]]:
     if seen.headers["content-type"].startswith("application/json"):
         yield seen.json["usage"]
         return

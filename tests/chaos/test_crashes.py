@@ -33,6 +33,7 @@ async def test_p2_i3_i4_a_crash_at_any_named_point_loses_and_doubles_nothing(
         await asyncio.gather(*callers)
         again = await street.serve()
         assert await street.ask(99, stream=False) is not None
+        await street.books_agreed()
         assert await asyncio.to_thread(again.stop) == 0
         await street.sim.idle()
         balanced(street, calls=1)

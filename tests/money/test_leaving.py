@@ -1,27 +1,33 @@
 """Callers that leave: what they were given is charged, and nothing goes on for nobody."""
 
 import asyncio
+import time
+from pathlib import Path
 
 import pytest
 
-from gateway.domain.record import ExchangeRecord
+from gateway.domain.ledger import EntryKind
+from gateway.domain.record import ExchangeRecord, Provenance
 from tests.money.test_budgets import IN, OUT, spending
+from tests.rows import house as rows
 from tests.rows.house import House
 from tests.rows.talk import hang_up
 
+NOTICED_S = 0.1
 DAY = {"usd": 1, "per": "day"}
 
 
-async def left_after(house: House, marker: bytes, **more: object) -> ExchangeRecord:
-    """Reads a stream up to `marker`, leaves, and waits for the record."""
+async def left_after(house: House, marker: bytes, **more: object) -> tuple[ExchangeRecord, float]:
+    """Reads a stream up to `marker`, leaves, and waits for the record; when it left."""
     reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
     writer.write(house.message(stream=True, **more))  # type: ignore[arg-type]
     await reader.readuntil(marker)
+    left_s = time.monotonic()
     await hang_up(writer)
     async with asyncio.timeout(5):
         while not house.records:
             await asyncio.sleep(0.005)
-    return house.record
+    return house.record, left_s
 
 
 async def billed(house: House) -> tuple[int, int]:
@@ -52,12 +58,25 @@ async def test_c3_a_cancelled_stream_is_charged_what_was_delivered(events: int) 
         assert record.usage.input >= tokens_in
 
 
-async def test_reg8_a_reader_that_takes_all_text_and_leaves_before_the_end_pays_for_it() -> None:
+async def test_reg8_a_reader_that_takes_all_text_and_leaves_before_the_end_pays_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger has the tokens that were delivered, and says that they were counted; the provider stops at once."""
+    monkeypatch.setattr(rows, "BOOKS", tmp_path)
     text = "all of the text, to the last word."
-    pace = {"event_gate": "never", "gate_after_events": 9}
-    async with spending(DAY, answer={"text": text}, pace=pace) as house:
-        record = await left_after(house, b'"d."')
-        assert record.usage.output == -(-len(text) // 4)
+    async with spending(DAY) as house:
+        house.script("a", otherwise={"answer": {"text": text}, "fault": {"kind": "stall", "after_events": 9}})
+        record, left_s = await left_after(house, b'"d."')
+        tokens_in, tokens_out = await billed(house)
+        assert record.usage.output == tokens_out == -(-len(text) // 4)
+        await house.gateway.books.caught_up()
+        (entry,) = house.gateway.kept.ledger.entries_of_request(record.request_id)
+        assert (entry.kind, entry.provenance, entry.cause) == (EntryKind.POST, Provenance.COUNTED, "client_gone")
+        assert (entry.usage.output, entry.cost_nano_usd) == (tokens_out, entry.usage.input * IN + tokens_out * OUT)
+        assert entry.usage.input >= tokens_in
+        (line,) = house.sims["a"].bill
+        assert line.client_left_s is not None
+        assert line.client_left_s - left_s <= NOTICED_S
 
 
 async def test_reg9_a_provider_that_goes_on_is_read_to_its_end_and_its_word_counts() -> None:
