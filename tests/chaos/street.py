@@ -56,6 +56,7 @@ class Street:
     store: Server | Sentinels | None = None
     usd_per_million: tuple[int, int] = (1, 2)
     tenant: dict[str, Any] = field(default_factory=dict)
+    provider: dict[str, Any] = field(default_factory=dict)
     port: int = 0
     admin: int = 0
     runs: int = 0
@@ -85,7 +86,9 @@ class Street:
             "admin": {"port": self.admin, "key": "env:ADMIN"},
             "database": f"sqlite:///{self.folder}/books.db",
             "journal": str(self.folder / "journal"),
-            "providers": {"a": {"kind": "openai", "base_url": f"{self.sim.base}/v1", "keys": ["none"]}},
+            "providers": {
+                "a": {"kind": "openai", "base_url": f"{self.sim.base}/v1", "keys": ["none"], **self.provider}
+            },
             "models": {"m": {"targets": [{"provider": "a", "model": "gpt"}], "sticky": False}},
             "tenants": [{"id": "t", "keys": ["env:CALLER"], "budgets": [budget], **self.tenant}],
             "prices": {"overrides": [{"provider": "a", "model": "gpt", **paid}]},
@@ -185,8 +188,8 @@ class Street:
     def seen(self) -> tuple[int, int, int]:
         """The callers, of calls that they began."""
         begun = [seen for seen in self.answers if seen.status == 200 and "x-gateway-replay-of" not in seen.headers]
-        usages = [usage for seen in begun for usage in usages(seen)]
-        tokens = sum(u["prompt_tokens"] for u in usages), sum(u["completion_tokens"] for u in usages)
+        told = [usage for seen in begun for usage in usages(seen)]
+        tokens = sum(usage["prompt_tokens"] for usage in told), sum(usage["completion_tokens"] for usage in told)
         return *tokens, self.cost(*tokens)
 
     async def reported(self) -> tuple[int, int, int]:

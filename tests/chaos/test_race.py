@@ -16,6 +16,10 @@ from tests.e2e.processes import METERWAY, Process
 from tests.redis import Server, served
 
 ANSWER = {"text_chars": 100}
+BOUNDLESS = {"text_chars": 2_000, "ignore_output_limit": True}
+LAX = {"enforces_output_limit": False}
+EVERY_LIMIT = pytest.mark.parametrize("max_tokens", [40, None], ids=["declared", "undeclared"])
+EVERY_RACE = pytest.mark.parametrize(("workers", "callers"), [(1, 200), (1, 1_000), (4, 200), (4, 1_000)])
 TURNS_MAX = 400
 PAUSE_S = 0.05
 
@@ -27,10 +31,13 @@ def store() -> Iterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def street_of(folder: Path, workers: int, store: Server | None, answer: dict[str, Any]) -> AsyncIterator[Street]:
+async def street_of(
+    folder: Path, workers: int, store: Server | None, answer: dict[str, Any], **more: Any
+) -> AsyncIterator[Street]:
+    shared = store if workers > 1 else None
     async with (
         Simulator(parse_script({"otherwise": {"answer": answer}})) as sim,
-        Street(folder, sim, 1.0, workers, store, usd_per_million=(50, 100)) as street,
+        Street(folder, sim, 1.0, workers, shared, usd_per_million=(50, 100), **more) as street,
     ):
         process = await street.serve_all()
         try:
@@ -64,14 +71,28 @@ async def test_r12_several_workers_without_a_store_to_share_are_refused(tmp_path
         assert "several workers need a database and Redis" in process.said
 
 
-@pytest.mark.parametrize("max_tokens", [40, None], ids=["declared", "undeclared"])
-@pytest.mark.parametrize(("workers", "callers"), [(1, 1_000), (4, 200), (4, 1_000)])
+@EVERY_LIMIT
+@EVERY_RACE
 async def test_a1_a_race_of_processes_overspends_nothing_and_uses_nearly_all(
     tmp_path: Path, store: Server, workers: int, callers: int, max_tokens: int | None
 ) -> None:
-    async with street_of(tmp_path, workers, store if workers > 1 else None, ANSWER) as street:
+    async with street_of(tmp_path, workers, store, ANSWER) as street:
         turns = (spend(street, number, stream=bool(number % 2), max_tokens=max_tokens) for number in range(callers))
         await asyncio.gather(*turns)
         _, _, spent = await street.agreed()
+        print(f"[{len(street.answers)} answers, {spent / NANO:.6f} of 1 USD] ", end="")
+        assert 0.95 * NANO <= spent <= NANO
+
+
+@EVERY_LIMIT
+@EVERY_RACE
+async def test_a1_a_provider_that_ignores_limits_makes_nobody_overspend(
+    tmp_path: Path, store: Server, workers: int, callers: int, max_tokens: int | None
+) -> None:
+    """What it says beyond a reservation is cut off and not charged, so that its own bill is no witness here."""
+    async with street_of(tmp_path, workers, store, BOUNDLESS, provider=LAX) as street:
+        turns = (spend(street, number, stream=bool(number % 2), max_tokens=max_tokens) for number in range(callers))
+        await asyncio.gather(*turns)
+        spent = await street.books_agreed()
         print(f"[{len(street.answers)} answers, {spent / NANO:.6f} of 1 USD] ", end="")
         assert 0.95 * NANO <= spent <= NANO
