@@ -60,11 +60,12 @@ def worker(
     per_second: Annotated[float | None, typer.Option(help="activities begun each second, for each queue")] = None,
     models: Annotated[int | None, typer.Option(min=1, help="calls of models at the same time, for each queue")] = None,
     tools: Annotated[int | None, typer.Option(min=1, help="tools at the same time, for each queue")] = None,
+    cached_workflows: Annotated[int, typer.Option(min=0, help="runs kept in memory, for each queue")] = 1_000,
     grace_s: Annotated[float, typer.Option(help="for what is under way when it is told to stop")] = 30.0,
 ) -> None:
     """Work for agents: poll their queues and those of all agents below them."""
     config = inside(config_of(environ()), temporal=temporal)
-    tuning = Tuning(workflow_tasks, activities, per_second, models, tools, grace_s=grace_s)
+    tuning = Tuning(workflow_tasks, activities, per_second, models, tools, cached_workflows, grace_s)
     done(work(config, agents, tuning, health_port))
 
 
