@@ -32,7 +32,7 @@ from tests.agent_runtime.test_telemetry import metric_points
 from tests.e2e.processes import Process
 from tests.workflows import troupe
 from tests.workflows.conftest import Stage
-from tests.workflows.test_commands import COMMAND, environ_of
+from tests.workflows.test_commands import COMMAND, command, environ_of
 
 WHO = Principal("demo", "ann")
 LEAD = Principal("demo", "bo", ("lead",))
@@ -82,6 +82,26 @@ async def test_row_26_27_30_54_a_run_outlives_its_worker_and_its_client_and_its_
     assert result.text.startswith("it is gone")
     assert seen + rest == whole
     assert sum(event["type"] == "TEXT_MESSAGE_CONTENT" for event in whole) > 1
+
+
+async def test_row_57_workers_are_needed_until_the_last_run_of_their_make_has_ended(
+    lab: Lab, temporal: str, stage: Stage, client: Client
+) -> None:
+    environ = environ_of(lab, stage.folder, METERWAY_TEMPORAL=temporal, METERWAY_AGENT_QUEUE=stage.settings.queue)
+    services = stage.services(ScriptedLLM({"asker": [calls("erase", path="x"), Line("ok")]}))
+    one = troupe.asker.on(TemporalRuntime(client, services, stage.settings))
+    queue = queue_of(stage.settings.queue, "asker", one.fingerprint)
+    words = ("drain", "--agents", "tests.workflows.troupe:asker", "--wait-s")
+    async with Crew(client, [one.spec], services, stage.settings.queue):
+        handle = await one.start("go", principal=WHO)
+        async for _, event in handle.events():
+            if event["type"] == "CUSTOM":
+                break
+        needed = await asyncio.to_thread(command, *words, "0", environ=environ)
+        assert (needed.returncode, needed.stdout) == (1, f"{queue}: 1 under way\n"), needed.stderr
+        waits = asyncio.ensure_future(asyncio.to_thread(command, *words, "60", environ=environ))
+        await handle.cancel()
+        assert ((await waits).returncode, (await waits).stdout) == (0, f"{queue}: 0 under way\n")
 
 
 async def test_row_55_a_worker_takes_no_more_than_it_is_told(stage: Stage, client: Client) -> None:
