@@ -52,9 +52,10 @@ test-long: $(READY) system-needs  ## the long programme: more examples, more kil
 goldens: $(READY)  ## write the approved translations anew, for a person to read the difference
 	$(BIN)/python -m tests.dialects.goldens
 
-bench: $(READY) fast  ## ratios against nginx (BENCH_PEERS=1: also LiteLLM and Portkey) into benchmarks/results/
+bench: $(READY) fast  ## ratios against nginx (BENCH_PEERS=1: also LiteLLM and Portkey), the loop of agents, into benchmarks/results/
 	@bash deploy/system-needs.sh bench
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.agents
 
 micro: $(READY)  ## microbenchmarks of the stations, no sockets
 	$(BIN)/python -m benchmarks.micro

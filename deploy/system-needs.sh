@@ -7,6 +7,7 @@ if [ "${1:-}" = fast ] && [ ! -e "$(python3 -c 'import sysconfig; print(sysconfi
     needs+=("no-such-command:python3-dev")
 fi
 if [ -z "${1:-}" ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then needs+=("initdb:postgresql"); fi
+if [ -z "${1:-}" ] && ! command -v google-chrome >/dev/null; then needs+=("chromium:chromium"); fi
 if [ "${1:-}" = bench ]; then needs=("nginx:nginx-light" "wrk:wrk"); fi
 
 missing=()

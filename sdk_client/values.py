@@ -140,7 +140,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`cost_nano_usd` is None where the gateway does not say: streams, and answers that are given again."""
+    """`cost_nano_usd` is None where the gateway does not say: streams, and answers that are given again.
+
+    `provider_switched`: another provider answered than the one that had the session, or that was tried first.
+    """
 
     message: Message
     finish_reason: str = "stop"
@@ -148,6 +151,7 @@ class Reply:
     model: str = ""
     target: str = ""
     attempts: int = 0
+    provider_switched: bool = False
     cost_nano_usd: int | None = None
     request_id: str = ""
     replayed: bool = False

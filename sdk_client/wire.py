@@ -199,6 +199,7 @@ def told(reply: Reply, headers: Mapping[str, str], output: type[Any] | Mapping[s
         model=reply.model,
         target=headers.get("x-gateway-target", ""),
         attempts=_whole(headers.get("x-gateway-attempts")),
+        provider_switched="x-gateway-provider-switched" in headers,
         cost_nano_usd=_nano_usd(headers.get("x-gateway-cost-usd")),
         request_id=headers.get("x-request-id", ""),
         replayed="x-gateway-replayed" in headers or "x-gateway-joined" in headers,

@@ -14,7 +14,7 @@ import typer
 
 from agent_runtime.api.config import checked, config_of, inside, load_agents, services_of
 from agent_runtime.cli.doctor import Doctor
-from agent_runtime.cli.durable import environ, on_temporal, own_folder, replay
+from agent_runtime.cli.durable import drained, environ, on_temporal, own_folder, replay
 from agent_runtime.cli.running import Ask, run_once, serve_agents, work
 from agent_runtime.contracts.errors import AgentError
 from agent_runtime.domain.values import Principal
@@ -60,11 +60,12 @@ def worker(
     per_second: Annotated[float | None, typer.Option(help="activities begun each second, for each queue")] = None,
     models: Annotated[int | None, typer.Option(min=1, help="calls of models at the same time, for each queue")] = None,
     tools: Annotated[int | None, typer.Option(min=1, help="tools at the same time, for each queue")] = None,
+    cached_workflows: Annotated[int, typer.Option(min=0, help="runs kept in memory, for each queue")] = 1_000,
     grace_s: Annotated[float, typer.Option(help="for what is under way when it is told to stop")] = 30.0,
 ) -> None:
     """Work for agents: poll their queues and those of all agents below them."""
     config = inside(config_of(environ()), temporal=temporal)
-    tuning = Tuning(workflow_tasks, activities, per_second, models, tools, grace_s=grace_s)
+    tuning = Tuning(workflow_tasks, activities, per_second, models, tools, cached_workflows, grace_s)
     done(work(config, agents, tuning, health_port))
 
 
@@ -92,6 +93,27 @@ def run(
             if durable:
                 await stack.enter_async_context(on_temporal(config, loaded, services, development=dev))
             return await run_once(loaded[0], text, who, approve, show_json=show_json)
+
+    done(go())
+
+
+@app.command()
+def drain(
+    agents: Agents,
+    temporal: Temporal = None,
+    wait_s: Annotated[float, typer.Option(help="for runs of this make to end")] = 0.0,
+) -> None:
+    """Before workers of this make are stopped for good: 0 if none of its runs is under way any more."""
+    config = inside(config_of(environ()), temporal=temporal)
+
+    async def go() -> int:
+        services = services_of(config)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(services.close)
+            left = await drained(config, load_agents(agents, services), services, wait_s)
+        for queue, runs in left.items():
+            typer.echo(f"{queue}: {runs} under way")
+        return int(any(left.values()))
 
     done(go())
 

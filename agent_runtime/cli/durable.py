@@ -16,9 +16,12 @@ from agent_runtime.desk.services import Services
 from agent_runtime.spec.agent import AgentSpec
 from agent_runtime.temporal.codec import Codec, FileBlobs
 from agent_runtime.temporal.devserver import temporary
+from agent_runtime.temporal.lines import under_way
 from agent_runtime.temporal.runtime import TemporalRuntime, connect
 from agent_runtime.temporal.shapes import Settings
-from agent_runtime.temporal.workers import Crew, Tuning, replayer
+from agent_runtime.temporal.workers import Crew, Tuning, queues, replayer
+
+DRAIN_LOOK_S = 1.0
 
 
 def codec_of(config: RuntimeConfig) -> Codec | None:
@@ -78,6 +81,17 @@ async def replay(folder: Path, config: RuntimeConfig) -> list[tuple[str, str | N
         failure = result.replay_failure
         told.append((path.name, None if failure is None else str(failure).splitlines()[0]))
     return told
+
+
+async def drained(config: RuntimeConfig, agents: list[Agent], services: Services, wait_s: float) -> dict[str, int]:
+    """How many runs of this make are still under way in each queue, when none is or the time is up."""
+    client, clock = await client_of(config, services), services.clock
+    until_s = clock.now_s() + wait_s
+    while True:
+        left = {queue: await under_way(client, queue) for queue in queues(specs_of(agents), config.queue)}
+        if not any(left.values()) or clock.now_s() >= until_s:
+            return left
+        await clock.sleep_s(DRAIN_LOOK_S)
 
 
 async def until_told() -> None:

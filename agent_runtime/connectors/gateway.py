@@ -83,6 +83,7 @@ def answer_of(reply: Reply) -> Answer:
         reasoning_tokens=reply.usage.reasoning_tokens,
         cost_nano_usd=reply.cost_nano_usd or 0,
         unpriced_calls=int(reply.cost_nano_usd is None),
+        provider_switches=int(reply.provider_switched),
     )
     return Answer(Message("assistant", reply.text, calls), usage, reply.finish_reason, reply.target)
 

@@ -1,7 +1,6 @@
 """Whether a run may begin, and which run a request belongs to."""
 
 import secrets
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from agent_runtime.contracts.errors import ConfigError, NotAllowed, TooManyRuns, TurnConflict, UnknownRun
@@ -12,6 +11,8 @@ from agent_runtime.ports import RunEntry
 from agent_runtime.spec.agent import AgentSpec
 
 INPUT_CHARS_MAX = 200_000
+CLAIM_GRACE_S = 60.0
+"""How long past its time a lost run keeps its conversation and its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +40,28 @@ def check(spec: AgentSpec, request: RunRequest) -> float:
     return min(own_s, request.timeout_s)
 
 
-def room(services: Services, running: Collection[tuple[str, str]], tenant: str, agent: str) -> None:
-    """`running` is the tenant and the agent of each run under way in this process."""
-    of_tenant = sum(one == tenant for one, _ in running)
-    of_agent = sum(one == agent for _, one in running)
-    why = None
-    if len(running) >= services.runs_max:
-        why = f"{len(running)} runs are under way, which is all that this process takes"
-    elif of_tenant >= services.runs_per_tenant_max:
-        why = f"tenant {tenant!r} has {of_tenant} runs under way, which is all that it may have"
-    elif of_agent >= services.runs_per_agent_max:
-        why = f"agent {agent!r} has {of_agent} runs under way, which is all that it may have"
-    if why is not None:
-        services.recorder.counted("agent.run.rejected", agent=agent, tenant=tenant, error=TooManyRuns.kind)
-        raise TooManyRuns(f"{why}; try again later")
+async def _take_place(services: Services, ref: RunRef, until_s: float) -> None:
+    """Bounds hold over all processes that share the stores."""
+    most = (services.runs_max, services.runs_per_tenant_max, services.runs_per_agent_max)
+    bounds = dict(zip(scopes(ref), most, strict=True))
+    full = await services.runs.take_place(ref.run_id, bounds, services.clock.now_s(), until_s)
+    if full is not None:
+        tenant = ref.principal.tenant
+        services.recorder.counted("agent.run.rejected", agent=ref.agent, tenant=tenant, error=TooManyRuns.kind)
+        text = f"{full} has {bounds[full]} runs under way, which is all that it may have; try again later"
+        raise TooManyRuns(text, ref=ref)
+
+
+def scopes(ref: RunRef) -> tuple[str, str, str]:
+    return "this installation", f"tenant {ref.principal.tenant!r}", f"agent {ref.agent!r}"
+
+
+async def give_back(services: Services, ref: RunRef) -> None:
+    """The run is over or did not begin: its conversation and its place are free again."""
+    if ref.conversation_id is not None:
+        await services.conversations.release(ref.principal, ref.conversation_id, ref.run_id)
+    if ref.depth == 0:
+        await services.runs.leave_place(ref.run_id, scopes(ref))
 
 
 async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Admitted:
@@ -74,17 +83,21 @@ async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Adm
     )
     conversation = request.conversation_id
     if conversation is not None:
-        holder = await services.conversations.claim(whose, conversation, run_id, timeout_s + 60.0)
+        holder = await services.conversations.claim(whose, conversation, run_id, timeout_s + CLAIM_GRACE_S)
         if holder != run_id:
             services.recorder.counted(
                 "agent.run.rejected", agent=spec.name, tenant=whose.tenant, error=TurnConflict.kind
             )
             text = f"conversation {conversation!r} has a turn under way; attach to run {holder!r}"
             raise TurnConflict(text, active_run_id=holder, ref=ref)
-    began = await services.runs.begin(RunEntry(ref, request.input), asked)
+    try:
+        await _take_place(services, ref, services.clock.now_s() + timeout_s + CLAIM_GRACE_S)
+        began = await services.runs.begin(RunEntry(ref, request.input), asked)
+    except BaseException:
+        await give_back(services, ref)
+        raise
     if began != run_id:
-        if conversation is not None:
-            await services.conversations.release(whose, conversation, run_id)
+        await give_back(services, ref)
         return await _attached(services, began, timeout_s)
     return Admitted(ref, True, timeout_s)
 

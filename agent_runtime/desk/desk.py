@@ -8,6 +8,7 @@ from typing import Any
 
 from agent_runtime.contracts.errors import GuardrailViolation
 from agent_runtime.contracts.run import status_of
+from agent_runtime.desk.admission import give_back
 from agent_runtime.desk.background import background
 from agent_runtime.desk.bench import Bench
 from agent_runtime.desk.services import Services
@@ -196,7 +197,7 @@ class Desk:
             status = status_of(outcome.finish_reason)
             turn = Turn(ref.run_id, status, outcome.messages)
             await services.conversations.keep(ref.principal, ref.conversation_id, turn)
-            await services.conversations.release(ref.principal, ref.conversation_id, ref.run_id)
+        await give_back(services, ref)
         await services.runs.end(outcome)
         if services.treasurer is not None and ref.depth == 0 and self.spec.limits.nano_usd_max is not None:
             await services.treasurer.close_run(ref)

@@ -108,6 +108,7 @@ class Move:
             tool_failures=state.tool_failures,
             delegations=state.delegations,
             target=state.target,
+            turns=state.turn,
             approvals=state.approvals,
         )
 

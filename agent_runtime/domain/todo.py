@@ -111,6 +111,7 @@ class Outcome:
     tool_failures: int = 0
     delegations: int = 0
     target: str = ""
+    turns: int = 0
     approvals: tuple[ApprovalRecord, ...] = field(default=())
 
 

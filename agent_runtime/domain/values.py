@@ -28,7 +28,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`unpriced_calls` are those whose cost the gateway did not tell."""
+    """`unpriced_calls` are those whose cost the gateway did not tell.
+
+    `provider_switches` are those that another provider answered than the one that had the session, or was tried first.
+    """
 
     llm_calls: int = 0
     input_tokens: int = 0
@@ -37,6 +40,7 @@ class Usage:
     reasoning_tokens: int = 0
     cost_nano_usd: int = 0
     unpriced_calls: int = 0
+    provider_switches: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -51,6 +55,7 @@ class Usage:
             self.reasoning_tokens + other.reasoning_tokens,
             self.cost_nano_usd + other.cost_nano_usd,
             self.unpriced_calls + other.unpriced_calls,
+            self.provider_switches + other.provider_switches,
         )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from typing import Any
 
 from agent_runtime.api.agent import Agent
 from agent_runtime.api.services import local_services, sqlite_services
+from agent_runtime.connectors import secrets
 from agent_runtime.connectors.scripted import ScriptedLLM
 from agent_runtime.contracts.run import RunOutcome
 from agent_runtime.domain.values import Usage
@@ -18,11 +20,13 @@ from agent_runtime.evaluation.capacity import Load, Quota, sizing
 from agent_runtime.evaluation.plan import Plan
 from agent_runtime.evaluation.prices import usd_of
 from agent_runtime.evaluation.troupe import SlowLLM, agent_of, script_of
+from agent_runtime.ports import LLM
 from agent_runtime.stores.clock import SystemClock
 from agent_runtime.temporal.devserver import temporary
 from agent_runtime.temporal.runtime import TemporalRuntime, connect
 from agent_runtime.temporal.shapes import Settings
 from agent_runtime.temporal.workers import Crew
+from sdk_client import LLMClient
 
 QUOTA = Quota(requests_per_minute=5_000, tokens_per_minute=2_000_000)
 QUEUE = "evaluation"
@@ -30,8 +34,11 @@ QUEUE = "evaluation"
 
 async def bench(plan: Plan, folder: Path) -> dict[str, Any]:
     clock = SystemClock()
-    llm = SlowLLM(ScriptedLLM(script_of(plan)), plan, clock)
     async with AsyncExitStack() as stack:
+        llm: LLM | LLMClient = SlowLLM(ScriptedLLM(script_of(plan)), plan, clock)
+        if plan.gateway is not None:
+            key = secrets.resolved(plan.gateway.key)
+            llm = await stack.enter_async_context(LLMClient(plan.gateway.url, key))
         if plan.runtime == "inline":
             agent = agent_of(plan, local_services(llm, clock=clock))
             stack.push_async_callback(agent.close)
@@ -43,7 +50,7 @@ async def bench(plan: Plan, folder: Path) -> dict[str, Any]:
     return report(plan, ends, times_s, took_s, used_cpu_s)
 
 
-async def _durable(plan: Plan, llm: SlowLLM, folder: Path, stack: AsyncExitStack) -> Agent:
+async def _durable(plan: Plan, llm: LLM | LLMClient, folder: Path, stack: AsyncExitStack) -> Agent:
     address = plan.temporal.address
     if address is None:
         address = await stack.enter_async_context(temporary(folder))
@@ -78,13 +85,14 @@ def report(
         runs_per_hour=plan.runs_per_hour,
         llm_calls_per_run=total.llm_calls / runs,
         tokens_per_call=total.total_tokens / max(1, total.llm_calls),
-        seconds_per_call=plan.llm.latency_ms / 1000,
+        seconds_per_call=plan.llm.latency_ms / 1000 if plan.gateway is None else sum(times_s) / max(1, total.llm_calls),
         seconds_per_run=sum(times_s) / runs,
     )
     return {
         "runtime": plan.runtime,
         "runs": runs,
         "success_rate": sum(end.error is None for end in ends) / runs,
+        "errors": Counter(end.error.to_failure().kind for end in ends if end.error is not None),
         "took_s": round(took_s, 3),
         "cpu_s": round(cpu_s, 3),
         "latency_ms": {

@@ -59,10 +59,19 @@ class TemporalSection(Section):
     address: str | None = None
 
 
+class GatewaySection(Section):
+    """Its models instead of a scripted one; `key` may be a reference."""
+
+    url: str
+    key: str
+    model: str
+
+
 class Plan(Section):
     runtime: Literal["inline", "temporal"] = "inline"
     temporal: TemporalSection = TemporalSection()
     llm: ModelSection = ModelSection()
+    gateway: GatewaySection | None = None
     tool: ToolSection = ToolSection()
     agent: AgentSection = AgentSection()
     prices: PriceSection = PriceSection()

@@ -88,6 +88,7 @@ def agent_of(plan: Plan, services: Any) -> Agent:
     def made(name: str) -> Agent:
         return Agent(
             name,
+            model="assistant" if plan.gateway is None else plan.gateway.model,
             instructions="You are an evaluation agent.",
             services=services if name == "eval-agent" else None,
             principal=EVALUATOR,

@@ -29,7 +29,6 @@ class InlineRuntime:
         self._grace_s = grace_s
         self._active: dict[str, InlineRun] = {}
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
-        self._owners: dict[str, tuple[str, str]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -46,7 +45,6 @@ class InlineRuntime:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def start(self, spec: AgentSpec, request: RunRequest) -> str:
-        admission.room(self.services, self._owners.values(), request.principal.tenant, spec.name)
         admitted = await admission.admit(spec, self.services, request)
         run_id = admitted.ref.run_id
         if not admitted.fresh:
@@ -58,13 +56,11 @@ class InlineRuntime:
         self._active[run_id] = run
         task = asyncio.ensure_future(run.drive(Begun(request.input, request.images)))
         self._tasks[run_id] = task
-        self._owners[run_id] = (request.principal.tenant, spec.name)
         task.add_done_callback(lambda _: self._ended(run_id))
         return run_id
 
     def _ended(self, run_id: str) -> None:
         task = self._tasks.pop(run_id)
-        self._owners.pop(run_id, None)
         if not task.cancelled() and task.exception() is not None:
             self.services.recorder.counted("agent.run.failed", error="store")
 

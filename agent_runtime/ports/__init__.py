@@ -1,6 +1,6 @@
 """What the desk and the drivers ask of others: models, logs, stores, time."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -153,6 +153,11 @@ class Runs(Protocol):
         """The run of this request: a new one, or the one that it began before."""
         ...
 
+    async def take_place(self, run_id: str, bounds: Mapping[str, int], now_s: float, until_s: float) -> str | None:
+        """One of `bounds` places in each scope, until it is left or that time has come; else the scope that is full."""
+        ...
+
+    async def leave_place(self, run_id: str, scopes: Collection[str]) -> None: ...
     async def end(self, outcome: Outcome) -> None: ...
     async def get(self, run_id: str) -> RunEntry | None: ...
     async def result_of_call(self, run_id: str, key: str) -> str | None: ...

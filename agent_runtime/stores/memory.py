@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from agent_runtime.domain.todo import Outcome, Shown
@@ -150,6 +150,7 @@ class MemoryRuns:
         self._entries: OrderedDict[str, RunEntry] = OrderedDict()
         self._requests: dict[str, str] = {}
         self._results: dict[str, dict[str, str]] = {}
+        self._places: dict[str, dict[str, float]] = {}
 
     async def find(self, request: str) -> str | None:
         return self._requests.get(request)
@@ -163,6 +164,20 @@ class MemoryRuns:
         if len(self._entries) > self._runs_max:
             self._forget(next(iter(self._entries)))
         return entry.ref.run_id
+
+    async def take_place(self, run_id: str, bounds: Mapping[str, int], now_s: float, until_s: float) -> str | None:
+        for scope, most in bounds.items():
+            taken = {run: end_s for run, end_s in self._places.get(scope, {}).items() if end_s > now_s}
+            self._places[scope] = taken
+            if len(taken) >= most:
+                return scope
+        for scope in bounds:
+            self._places[scope][run_id] = until_s
+        return None
+
+    async def leave_place(self, run_id: str, scopes: Collection[str]) -> None:
+        for scope in scopes:
+            self._places.get(scope, {}).pop(run_id, None)
 
     async def end(self, outcome: Outcome) -> None:
         run_id = outcome.ref.run_id

@@ -1,6 +1,6 @@
 """Events, conversations and runs in Redis, for any number of machines."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,15 @@ if ARGV[3] == '1' then
 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
 return ARGV[1]
+"""
+
+TAKE = """
+for i, key in ipairs(KEYS) do
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[2])
+  if redis.call('ZCARD', key) >= tonumber(ARGV[3 + i]) then return i end
+end
+for _, key in ipairs(KEYS) do redis.call('ZADD', key, ARGV[3], ARGV[1]) end
+return 0
 """
 
 
@@ -138,6 +147,7 @@ class RedisRuns:
         self._redis = redis
         self._ttl_s = ttl_s
         self._begin = redis.register_script(BEGIN)
+        self._take = redis.register_script(TAKE)
 
     async def find(self, request: str) -> str | None:
         found = await self._redis.get(f"ma:request:{request}")
@@ -148,6 +158,17 @@ class RedisRuns:
         text = ENTRY.dump_json(entry).decode()
         keys = [f"ma:run:{run_id}", f"ma:request:{request or ''}"]
         return str(await self._begin(keys=keys, args=[run_id, text, "0" if request is None else "1", self._ttl_s]))
+
+    async def take_place(self, run_id: str, bounds: Mapping[str, int], now_s: float, until_s: float) -> str | None:
+        keys = [f"ma:places:{scope}" for scope in bounds]
+        full = int(await self._take(keys=keys, args=[run_id, now_s, until_s, *bounds.values()]))
+        return list(bounds)[full - 1] if full else None
+
+    async def leave_place(self, run_id: str, scopes: Collection[str]) -> None:
+        async with self._redis.pipeline() as pipeline:
+            for scope in scopes:
+                pipeline.zrem(f"ma:places:{scope}", run_id)
+            await pipeline.execute()
 
     async def end(self, outcome: Outcome) -> None:
         known = await self.get(outcome.ref.run_id)

@@ -9,7 +9,7 @@ KEEP_S = 40 * 86_400.0
 SWEEP_EVERY_S = 600.0
 SWEEP_RUNS_MAX = 500
 OF_A_RUN = ("events", "turns", "runs", "results", "kept")
-WITH_AN_END = ("floors", "workers", "memories")
+WITH_AN_END = ("floors", "workers", "places", "memories")
 
 
 class Retention:

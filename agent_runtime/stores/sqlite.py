@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS floors (tenant TEXT, user TEXT, conversation TEXT, ru
     PRIMARY KEY (tenant, user, conversation));
 CREATE TABLE IF NOT EXISTS runs (run TEXT PRIMARY KEY, tenant TEXT, user TEXT, request TEXT UNIQUE, entry TEXT);
 CREATE TABLE IF NOT EXISTS workers (queue TEXT, worker TEXT, until_s REAL, PRIMARY KEY (queue, worker));
+CREATE TABLE IF NOT EXISTS places (scope TEXT, run TEXT, until_s REAL, PRIMARY KEY (scope, run));
 CREATE TABLE IF NOT EXISTS results (run TEXT, key TEXT, text TEXT, PRIMARY KEY (run, key));
 CREATE TABLE IF NOT EXISTS memories (id TEXT PRIMARY KEY, tenant TEXT, user TEXT, agent TEXT, kind TEXT, text TEXT,
     until_s REAL);
@@ -218,6 +219,23 @@ class SqliteRuns:
             return ref.run_id if known is None else str(known[0])
 
         return await self._file.write(work)
+
+    async def take_place(self, run_id: str, bounds: Mapping[str, int], now_s: float, until_s: float) -> str | None:
+        def work(connection: sqlite3.Connection) -> str | None:
+            for scope, most in bounds.items():
+                sql = "SELECT count(*) >= ? FROM places WHERE scope = ? AND until_s > ?"
+                if connection.execute(sql, (most, scope, now_s)).fetchone()[0]:
+                    return scope
+            rows = [(scope, run_id, until_s) for scope in bounds]
+            connection.executemany("INSERT OR REPLACE INTO places VALUES (?, ?, ?)", rows)
+            return None
+
+        return await self._file.write(work)
+
+    async def leave_place(self, run_id: str, scopes: Collection[str]) -> None:
+        rows = [(scope, run_id) for scope in scopes]
+        sql = "DELETE FROM places WHERE scope = ? AND run = ?"
+        await self._file.write(lambda connection: connection.executemany(sql, rows))
 
     async def end(self, outcome: Outcome) -> None:
         known = await self.get(outcome.ref.run_id)

@@ -27,6 +27,11 @@ async def backlog(client: Client, queue: str) -> int:
     return sum(one.stats.approximate_backlog_count for one in told)
 
 
+async def under_way(client: Client, queue: str) -> int:
+    """How many runs of this queue have not ended; Temporal tells it a moment late."""
+    return (await client.count_workflows(f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'")).count
+
+
 async def _described(client: Client, queue: str, kind: TaskQueueType.ValueType) -> DescribeTaskQueueResponse:
     asked = DescribeTaskQueueRequest(
         namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind, report_stats=True

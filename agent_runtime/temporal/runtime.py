@@ -120,14 +120,9 @@ class TemporalRuntime:
             try:
                 await self._start(spec, made, admitted, request)
             except RPCError:
-                await self._give_back(admitted.ref)
+                await admission.give_back(self.services, admitted.ref)
                 raise
         return admitted.ref.run_id
-
-    async def _give_back(self, ref: RunRef) -> None:
-        """The run did not begin: its conversation is free again."""
-        if ref.conversation_id is not None:
-            await self.services.conversations.release(ref.principal, ref.conversation_id, ref.run_id)
 
     async def _start(self, spec: AgentSpec, made: str, admitted: admission.Admitted, request: RunRequest) -> None:
         now_s = self.services.clock.now_s()

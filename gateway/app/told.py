@@ -22,7 +22,7 @@ from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recent import Recent
 from gateway.telemetry.recorder import Recorder, Sink
-from gateway.telemetry.states import watch_states
+from gateway.telemetry.states import watch_limits, watch_states
 from gateway.telemetry.watchdog import Watchdog
 from gateway.upstream.client import HttpUpstream
 
@@ -116,6 +116,7 @@ class Told:
             return found
 
         watch_states(self._metrics, lambda: health.lines(door.catalog))
+        watch_limits(self._metrics, lambda: door.catalog, door.desk.quota.rooms)
         source = self._metrics.source
         source(names.UPSTREAM_CONNECTIONS, connections)
         source(names.IN_FLIGHT, lambda: {(): len(server.server_state.tasks)})

@@ -364,6 +364,8 @@ class Visit:
             headers.append((b"x-gateway-dropped", heads.safe(", ".join(trace.dropped))[:DROPPED_BYTES_MAX]))
         if exchange.target is not None:
             headers.append((b"x-gateway-target", heads.known(exchange.target)))
+        if trace.provider_switched:
+            headers.append((b"x-gateway-provider-switched", b"true"))
         if exchange.gates.rates:
             headers += heads.room_headers(self._desk.quota.rooms(exchange.gates))
         if exchange.output_limit is not None:

@@ -175,6 +175,7 @@ class Exchange:
         if (answer_id := self.trace.answer_id) is not None:
             key = session_key(self._caller.key.tenant.id, _ANSWER + answer_id)
             self._desk.pins.put(key, served.lease.deployment.credential.id)
+        self.trace.provider_switched = self._switched(served.lease.deployment.provider.name)
         if session is None:
             return
         if session.bound:
@@ -189,6 +190,13 @@ class Exchange:
         else:
             self.trace.sticky = "kept" if session.pin == served.lease.deployment.id else "moved"
         self._desk.pins.put(session.key, served.lease.deployment.id)
+
+    def _switched(self, provider: str) -> bool:
+        """Whether another provider answers than the one that had the session, or that was tried first."""
+        session, tried = self._session, self.trace.attempts
+        if session is not None and session.pin is not None and not session.bound:
+            return session.pin.partition("/")[0] != provider
+        return bool(tried) and tried[0].provider != provider
 
     @property
     def reply(self) -> Reply | None:

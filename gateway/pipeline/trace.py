@@ -27,6 +27,7 @@ class Trace:
         "panic",
         "produced_bytes",
         "produced_events",
+        "provider_switched",
         "replay_of",
         "retries_denied",
         "service_tier",
@@ -59,6 +60,7 @@ class Trace:
         self.committed = False
         self.client_gone = False
         self.sticky = "none"
+        self.provider_switched = False
 
     @property
     def produced_tokens(self) -> int:

@@ -4,12 +4,12 @@ from collections import OrderedDict
 
 from gateway.ports import Clock
 
-PIN_TTL_S = 3_600.0
+PIN_TTL_S = 86_400.0
 PINS_MAX = 100_000
 
 
 class MemoryPins:
-    """Least recently used pins go first; a pin lives an hour after its last use."""
+    """Least recently used pins go first; a pin lives a day after its last use, as a conversation does."""
 
     def __init__(self, clock: Clock, *, ttl_s: float = PIN_TTL_S, pins_max: int = PINS_MAX) -> None:
         self._clock = clock

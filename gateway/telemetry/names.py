@@ -177,6 +177,9 @@ MISCONFIGURED = _pulled(
     "deployment",
     "reason",
 )
+LIMIT_USED = _pulled(
+    "gateway.limit.used", Kind.GAUGE, "", "How full a provider key's limit per minute is, from 0 to 1.", "key", "limit"
+)
 LOOP_BLOCKS = _pulled("gateway.loop.blocks", Kind.COUNTER, "{block}", "Times the event loop was held up over 100 ms.")
 IN_FLIGHT = _pulled("gateway.in_flight", Kind.GAUGE, "{request}", "Requests being served.")
 UPSTREAM_IN_FLIGHT = _pulled(
@@ -211,6 +214,7 @@ GATEWAY = (
     BREAKER_MOVES,
     COOLDOWN,
     MISCONFIGURED,
+    LIMIT_USED,
     IN_FLIGHT,
     UPSTREAM_IN_FLIGHT,
     UPSTREAM_CONNECTIONS,

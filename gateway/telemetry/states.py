@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from gateway.domain.catalog import Catalog
+from gateway.domain.quota import Gates, Room
 from gateway.telemetry import names
 from gateway.telemetry.cells import Labels, Number
 from gateway.telemetry.metrics import Metrics
@@ -49,3 +51,17 @@ def watch_states(metrics: Metrics, states: Callable[[], Iterable[DeploymentState
             if state.pause is not None and state.pause != _COOLDOWN
         },
     )
+
+
+def watch_limits(metrics: Metrics, catalog: Callable[[], Catalog], rooms: Callable[[Gates], list[Room]]) -> None:
+    """Of provider keys alone: there are few, and tenants see theirs in each answer."""
+
+    def used() -> Mapping[Labels, Number]:
+        deployments = {one.credential.id: one for route in catalog().routes.values() for one in route.deployments}
+        return {
+            (key, room.dimension): 1 - room.remaining / room.limit
+            for key, one in deployments.items()
+            for room in rooms(one.gates)
+        }
+
+    metrics.source(names.LIMIT_USED, used)

@@ -1,9 +1,11 @@
 """Benchmarks, evaluations and sizing."""
 
+import json
 import math
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from agent_runtime.evaluation.bench import bench, evaluate, percentile
 from agent_runtime.evaluation.capacity import Load, Quota, sizing
 from agent_runtime.evaluation.plan import PriceSection, read_plan
 from agent_runtime.evaluation.prices import usd_of
+from tests.agent_runtime.lab import running
 
 QUICK = """
 llm: {latency_ms: 1, jitter_ms: 0, mock_tokens: 500}
@@ -22,6 +25,7 @@ agent: {runs: 12, concurrent_count: 4, tools: {count: 3}, subagents: {count: 2, 
 prices: {model: gpt-4.1, provider: openai}
 runs_per_hour: 2000
 """
+LIMITED = {"limits": {"requests_per_minute": 30}, "rules": [{"when": {"model": "kid"}, "answer": {"text_chars": 40}}]}
 
 
 async def test_row_42_a_benchmark_counts_the_whole_tree_and_tells_what_it_costs(tmp_path: Path) -> None:
@@ -39,6 +43,19 @@ async def test_row_42_the_same_plan_runs_on_temporal(tmp_path: Path) -> None:
     small = QUICK.replace("runs: 12", "runs: 2") + "runtime: temporal\n"
     told = await bench(read_plan(small), tmp_path)
     assert (told["runtime"], told["success_rate"], told["llm_calls"]) == ("temporal", 1.0, 28)
+
+
+async def test_row_42_a_plan_is_played_through_the_gateway_against_a_provider_with_limits(tmp_path: Path) -> None:
+    with running(tmp_path) as lab:
+        httpx.put(f"{lab.sim_url}/_sim/script", json=LIMITED, trust_env=False).raise_for_status()
+        gateway = {"url": lab.url, "key": lab.key, "model": "kid"}
+        plan = {"gateway": gateway, "agent": {"runs": 60, "concurrent_count": 60}, "tool": {"latency_ms": 0}}
+        told = await bench(read_plan(json.dumps(plan)), tmp_path)
+        answered = [line for line in lab.bill() if line["outcome"] == "completed"]
+    refused = 60 - len(answered)
+    assert 0 < refused < 60
+    assert (told["success_rate"], told["errors"]) == (len(answered) / 60, {"rate_limited": refused})
+    assert told["tokens"]["output"] == sum(line["output_tokens"] for line in answered)
 
 
 async def test_an_evaluation_keeps_the_contract_of_the_tools_that_read_it() -> None:

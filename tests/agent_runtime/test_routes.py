@@ -52,6 +52,20 @@ async def test_row_10_a_conversation_stays_with_its_target(client: LLMClient) ->
     assert len(set().union(*targets.values())) == 2
 
 
+async def test_row_10_usage_says_how_often_another_provider_answered(client: LLMClient) -> None:
+    one = agent(client, "elsewhere-helps")
+    first = await one.run("go", conversation_id="moves")
+    again = await one.run("go on", conversation_id="moves")
+    async with one.stream("go") as events:
+        streamed = await events.handle
+    assert [(one.target, one.usage.provider_switches) for one in (first, again, streamed)] == [
+        ("elsewhere/kid", 1),
+        ("elsewhere/kid", 0),
+        ("elsewhere/kid", 1),
+    ]
+    assert (await agent(client, "second-helps").run("go")).usage.provider_switches == 0, "the same provider"
+
+
 async def test_row_32_a_quota_is_a_typed_error_with_the_time_to_wait(own_lab: Lab) -> None:
     async with LLMClient(own_lab.url, own_lab.environ["METERWAY_SLOW_KEY"]) as client:
         one = agent(client, "kid", limits=Limits(output_tokens=100))

@@ -81,6 +81,7 @@ async def test_row_49_50_every_run_has_one_line_also_when_it_fails(caplog: pytes
     assert caplog.records[0].levelno == logging.ERROR
     assert {"run_id", "conversation_id", "tenant", "agent", "llm_calls", "input_tokens", "tool_calls"} <= set(line)
     assert (line["error"], line["llm_calls"], line["tool_calls"]) == ("upstream_failed", 1, 1)
+    assert (line["iterations"], line["provider_switches"]) == (2, 0)
     assert "ann@example.com" not in caplog.text
 
 

@@ -4,6 +4,7 @@ from gateway.domain.catalog import (
     Capabilities,
     Credential,
     Deployment,
+    Limits,
     Origin,
     Price,
     PriceDates,
@@ -27,9 +28,10 @@ def deployment(
     price: Price | None = None,
     later_prices: PriceDates = (),
     service_prices: dict[str, PriceDates] | None = None,
+    limits: Limits | None = None,
 ) -> Deployment:
     credential = Credential(f"{name}#{key}", ORIGIN, Secret("s"))
-    provider = Provider(name, "openai", ORIGIN, "/v1", (credential,))
+    provider = Provider(name, "openai", ORIGIN, "/v1", (credential,), limits=limits or Limits())
     return Deployment(
         id=f"{name}/{model}#{key}",
         target=f"{name}/{model}",

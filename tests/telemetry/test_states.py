@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+from gateway.domain.catalog import Catalog, Limits
+from gateway.stores.quota import MemoryQuota
 from gateway.telemetry import names
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.states import watch_states
+from gateway.telemetry.states import watch_limits, watch_states
+from tests.clock import ToldClock
+from tests.domain.values import deployment, route
 
 
 @dataclass
@@ -37,3 +41,15 @@ def test_states_become_values_and_end_with_their_deployment() -> None:
     states.clear()
     metrics.sample()
     assert metrics.numbers[names.BREAKER_STATE].snapshot() == []
+
+
+async def test_row_34_how_full_the_limits_of_provider_keys_are_is_measured() -> None:
+    limits = Limits(requests_per_minute=10, tokens_per_minute=1000)
+    one, other = deployment("a", model="m", limits=limits), deployment("a", model="n", limits=limits)
+    quota, metrics = MemoryQuota(ToldClock()), Metrics()
+    watch_limits(metrics, lambda: Catalog(1, {"r": route(one, other, deployment("b"))}), quota.rooms)
+    await quota.take(one.gates, 600)
+    await quota.take(other.gates, 350)
+    metrics.sample()
+    used = {labels: round(float(value), 3) for labels, value in metrics.numbers[names.LIMIT_USED].snapshot()}
+    assert used == {("a#0", "requests"): 0.2, ("a#0", "tokens"): 0.95}

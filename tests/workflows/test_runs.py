@@ -22,6 +22,7 @@ from agent_runtime.contracts.errors import (
     NotAllowed,
     NoWorkersAvailable,
     RunTimeout,
+    TooManyRuns,
     TurnConflict,
     UnknownRun,
 )
@@ -258,6 +259,24 @@ async def test_row_17_59_one_turn_at_a_time_and_one_run_for_one_request(stage: S
         assert caught.value.active_run_id == first.run_id
         await first.approve((await approval_of(first)).id, ANN)
         await first
+
+
+async def test_row_35_runs_are_admitted_up_to_a_number_whichever_process_begins_them(stage: Stage) -> None:
+    one = agent(stage, [calls("forever")])
+    assert one.services is not None
+    one.services = replace(one.services, runs_per_agent_max=2)
+    async with stage.playing(one) as here:
+        there = one.on(TemporalRuntime(stage.client, one.services, stage.settings))
+        handles = [await here.start("go"), await there.start("go", request_id="r")]
+        with pytest.raises(TooManyRuns, match="agent 'main' has 2"):
+            await here.start("go", conversation_id="c", request_id="refused")
+        assert (await here.start("go", request_id="r")).run_id == handles[1].run_id
+        await handles[0].cancel()
+        await handles[0].outcome()
+        handles.append(await there.start("go", conversation_id="c", request_id="refused"))
+        for handle in handles[1:]:
+            await handle.cancel()
+            await handle.outcome()
 
 
 async def test_long_runs_continue_as_new_and_lose_nothing(stage: Stage, client: Client) -> None:

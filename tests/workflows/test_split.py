@@ -6,18 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from agent_runtime.api import Agent, sqlite_services
 from agent_runtime.connectors.scripted import Line, ScriptedLLM
+from agent_runtime.desk.desk import Desk
 from agent_runtime.domain.limits import Mode
-from agent_runtime.domain.values import Principal
+from agent_runtime.domain.todo import Prepare
+from agent_runtime.domain.values import Principal, RunRef
 from agent_runtime.telemetry.recorder import OtelRecorder
+from agent_runtime.temporal.activities import Activities
 from agent_runtime.temporal.lines import backlog
 from agent_runtime.temporal.runtime import TemporalRuntime
-from agent_runtime.temporal.shapes import Settings, queue_of
+from agent_runtime.temporal.shapes import Job, Settings, queue_of
 from agent_runtime.temporal.workers import Crew, Tuning
 from agent_runtime.tools.access import AutoApprove
 from tests.agent_runtime.cast import ANN, Props, calls
@@ -26,16 +32,17 @@ from tests.agent_runtime.test_telemetry import metric_points
 from tests.e2e.processes import Process
 from tests.workflows import troupe
 from tests.workflows.conftest import Stage
-from tests.workflows.test_commands import COMMAND, environ_of
+from tests.workflows.test_commands import COMMAND, command, environ_of
 
 WHO = Principal("demo", "ann")
 LEAD = Principal("demo", "bo", ("lead",))
+CHOICES = ("--grace-s", "2", "--cached-workflows", "0")
 BOTH = "tests.workflows.troupe:agent,tests.workflows.troupe:asker"
 
 
 def worker(folder: Path, name: str, environ: dict[str, str]) -> Process:
     (folder / name).mkdir()
-    return Process(folder / name, COMMAND, "worker", "--agents", BOTH, "--grace-s", "2", environ=environ)
+    return Process(folder / name, COMMAND, "worker", "--agents", BOTH, *CHOICES, environ=environ)
 
 
 async def test_row_26_27_30_54_a_run_outlives_its_worker_and_its_client_and_its_events_are_whole(
@@ -77,6 +84,26 @@ async def test_row_26_27_30_54_a_run_outlives_its_worker_and_its_client_and_its_
     assert sum(event["type"] == "TEXT_MESSAGE_CONTENT" for event in whole) > 1
 
 
+async def test_row_57_workers_are_needed_until_the_last_run_of_their_make_has_ended(
+    lab: Lab, temporal: str, stage: Stage, client: Client
+) -> None:
+    environ = environ_of(lab, stage.folder, METERWAY_TEMPORAL=temporal, METERWAY_AGENT_QUEUE=stage.settings.queue)
+    services = stage.services(ScriptedLLM({"asker": [calls("erase", path="x"), Line("ok")]}))
+    one = troupe.asker.on(TemporalRuntime(client, services, stage.settings))
+    queue = queue_of(stage.settings.queue, "asker", one.fingerprint)
+    words = ("drain", "--agents", "tests.workflows.troupe:asker", "--wait-s")
+    async with Crew(client, [one.spec], services, stage.settings.queue):
+        handle = await one.start("go", principal=WHO)
+        async for _, event in handle.events():
+            if event["type"] == "CUSTOM":
+                break
+        needed = await asyncio.to_thread(command, *words, "0", environ=environ)
+        assert (needed.returncode, needed.stdout) == (1, f"{queue}: 1 under way\n"), needed.stderr
+        waits = asyncio.ensure_future(asyncio.to_thread(command, *words, "60", environ=environ))
+        await handle.cancel()
+        assert ((await waits).returncode, (await waits).stdout) == (0, f"{queue}: 0 under way\n")
+
+
 async def test_row_55_a_worker_takes_no_more_than_it_is_told(stage: Stage, client: Client) -> None:
     props = Props()
     llm = ScriptedLLM({"main": [calls("slow", "slow", "slow", "slow"), Line("ok")]})
@@ -88,6 +115,28 @@ async def test_row_55_a_worker_takes_no_more_than_it_is_told(stage: Stage, clien
         assert list(crew.queues) == [queue_of(stage.settings.queue, "main", one.fingerprint)]
         assert (await one.run("go")).text == "ok"
     assert props.running_max == 1
+
+
+async def test_row_55_runs_go_on_from_their_history_where_none_is_kept_in_memory(stage: Stage, client: Client) -> None:
+    llm = ScriptedLLM({"main": [calls("look", city="Rome"), calls("look", city="Paris"), Line("ok")]})
+    services = stage.services(llm)
+    one = Agent("main", services=services, tools=Props().tools(), policy=AutoApprove(), principal=ANN)
+    one.on(TemporalRuntime(client, services, stage.settings))
+    async with Crew(client, [one.spec], services, stage.settings.queue, Tuning(cached_workflows=0)) as crew:
+        assert [worker.config()["max_cached_workflows"] for worker in crew._workers] == [0]
+        assert (await one.run("go")).usage.llm_calls == 3
+
+
+async def test_row_29_a_job_of_another_make_is_refused_and_counted(stage: Stage) -> None:
+    reader = InMemoryMetricReader()
+    recorder = OtelRecorder(meters=MeterProvider([reader]))
+    services = replace(stage.services(ScriptedLLM({"main": []})), recorder=recorder)
+    one = Agent("main", services=services, principal=ANN)
+    job = Job(RunRef("run-1", "main", ANN, "run-1"), "another make", 0.0, prepare=Prepare("go"))
+    with pytest.raises(ApplicationError, match="this worker has") as refused:
+        await ActivityEnvironment().run(Activities([Desk(one.spec, services)]).prepare, job)
+    assert (refused.value.type, refused.value.non_retryable) == ("fingerprint", True)
+    assert [point.attributes for point in metric_points(reader)["agent.fingerprint.mismatch"]] == [{"agent": "main"}]
 
 
 async def test_row_55_models_and_tools_have_places_of_their_own(stage: Stage, client: Client) -> None:

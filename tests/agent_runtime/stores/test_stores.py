@@ -198,6 +198,22 @@ async def test_row_46_59_what_nobody_touches_is_swept_out_whole_and_nothing_else
     file.close()
 
 
+async def test_row_35_a_run_has_a_place_in_every_scope_until_it_leaves_or_its_time_is_over(stores: Any) -> None:
+    runs, bounds = stores.runs, {"all": 2, "tenant 'a'": 1}
+    assert await runs.take_place("r1", bounds, 0.0, 10.0) is None
+    assert await runs.take_place("r2", bounds, 9.0, 10.0) == "tenant 'a'"
+    assert await runs.take_place("r2", {"all": 2, "tenant 'b'": 1}, 9.0, 20.0) is None
+    assert await runs.take_place("r3", {"all": 2, "tenant 'c'": 1}, 9.0, 20.0) == "all"
+    assert await runs.take_place("r3", bounds, 10.0, 20.0) is None, "the time of the first is over"
+    await runs.leave_place("r2", ["all", "tenant 'b'"])
+    assert await runs.take_place("r4", {"all": 2, "tenant 'b'": 1}, 10.0, 20.0) is None
+
+
+async def test_row_35_places_are_not_taken_twice_by_those_who_come_at_once(stores: Any) -> None:
+    asked = [stores.runs.take_place(f"r{number}", {"all": 5}, 0.0, 10.0) for number in range(30)]
+    assert sum(full is None for full in await asyncio.gather(*asked)) == 5
+
+
 async def test_row_05_a_worker_is_there_until_it_leaves_or_falls_silent(stores: Any) -> None:
     roster = stores.roster
     await roster.beat("q", "a", 60)
