@@ -32,6 +32,11 @@ class Server:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def masters(self) -> list["Server"]:
+        """Those that take writes."""
+        return [self]
+
     def start(self) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self._process = subprocess.Popen(
@@ -97,6 +102,10 @@ class Sentinels:
             port = int(found[1])
         return next(server for server in self.servers if server.port == port)
 
+    @property
+    def masters(self) -> list[Server]:
+        return [self.master]
+
     def kill(self) -> None:
         for _, process in self.watchers:
             process.kill()
@@ -141,6 +150,10 @@ class Cluster:
     @property
     def url(self) -> str:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    @property
+    def masters(self) -> list[Server]:
+        return self.servers
 
     def kill(self) -> None:
         for server in self.servers:

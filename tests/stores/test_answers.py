@@ -1,6 +1,8 @@
 """Answers under idempotency keys: one suite over the stores behind ports.Answers, and what is kept over a restart."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +33,19 @@ def pg_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def redis_() -> Iterator[Any]:
-    with served("single") as server:
-        yield server
+def redis_() -> Iterator[Callable[[str], Any]]:
+    """One server of each kind that is asked for."""
+    with ExitStack() as stack:
+        yield cache(lambda kind: stack.enter_context(served(kind)))
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+@pytest.fixture(params=["sqlite", "postgresql", "single", "sentinels", "cluster"])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     """Stores of processes that come one after the other, by the secret that they have."""
-    if request.param == "redis":
-        server = request.getfixturevalue("redis_")
-        server.say("FLUSHALL")
+    if request.param in ("single", "sentinels", "cluster"):
+        server = request.getfixturevalue("redis_")(request.param)
+        for master in server.masters:
+            master.say("FLUSHALL")
         link = Link(server.url, SystemClock(), timeout_s=5.0)
         yield lambda secret: SharedAnswers(link, secret)
         await link.close()

@@ -70,7 +70,7 @@ async def nothing(tenant: str) -> Rebuilt:
     return Rebuilt()
 
 
-@pytest.fixture(scope="module", params=["oracle", "single", "cluster"])
+@pytest.fixture(scope="module", params=["oracle", "single", "sentinels", "cluster"])
 def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "oracle":
         yield None
@@ -84,7 +84,7 @@ async def opened(server: Any) -> AsyncIterator[Opened]:
     """A bank for each boot, over the same empty store."""
     async with AsyncExitStack() as stack:
         oracle = Oracle()
-        for one in [] if server is None else getattr(server, "servers", [server]):
+        for one in [] if server is None else server.masters:
             one.say("FLUSHALL")
 
         def open_bank(boot: str) -> Bank:

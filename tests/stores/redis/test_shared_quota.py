@@ -31,7 +31,7 @@ class House:
         return LeasedQuota(self.clock, link, boot, **options)
 
 
-@pytest.fixture(scope="module", params=["single", "cluster"])
+@pytest.fixture(scope="module", params=["single", "sentinels", "cluster"])
 def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     with served(request.param) as made:
         yield made
@@ -39,7 +39,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 @pytest.fixture
 async def house(server: Any) -> AsyncIterator[House]:
-    for one in getattr(server, "servers", [server]):
+    for one in server.masters:
         one.say("FLUSHALL")
     async with AsyncExitStack() as stack:
         yield House(server, stack)
@@ -87,7 +87,7 @@ async def test_a_large_limit_asks_redis_once_for_many_requests(house: House) -> 
 
 
 def calls(server: Any) -> list[int]:
-    every = [one.say("INFO", "commandstats") for one in getattr(server, "servers", [server])]
+    every = [one.say("INFO", "commandstats") for one in server.masters]
     return [stats.get(f"cmdstat_{name}", {}).get("calls", 0) for stats in every for name in ("evalsha", "eval")]
 
 
@@ -185,7 +185,7 @@ async def test_r11_a_caller_that_leaves_keeps_no_place(house: House) -> None:
 async def test_i5_places_of_a_dead_process_come_back(house: House) -> None:
     a, b, gates = house.process("a"), house.process("b"), limits(concurrent=1)
     assert await a.take(gates, 1) is None
-    for one in getattr(house.server, "servers", [house.server]):
+    for one in house.server.masters:
         for key in one.say("KEYS", "gw.q:*"):
             one.say("HSET", key, "d:a", 1)
     assert await b.take(gates, 1) is None
