@@ -402,9 +402,11 @@ class LedgerReports(Protocol):
 
     def append(self, entries: Sequence[Entry]) -> None: ...
     def sums(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, int]: ...
-    def usage(self, span: Span, group_by: Sequence[str], bucket: str | None) -> Sequence[UsageRow]:
+    def usage(
+        self, span: Span, group_by: Sequence[str], bucket: str | None, page: tuple[int, int] | None = None
+    ) -> Sequence[UsageRow]:
         """`group_by` names dimensions (tenant, key, user, model, provider, provider_model, run, tag:NAME), `bucket`
-        hour or day."""
+        hour or day. `page` is behind how many rows to begin, and how many to give; None for all."""
         ...
 
     def entries(self, span: Span, after: int, count: int) -> Sequence[tuple[int, Entry]]:

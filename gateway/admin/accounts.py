@@ -35,7 +35,7 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             desk.usage,
             "Usage and cost, by dimensions and time",
             says=shapes.UsageOut,
-            query=("group_by", "bucket", *_SPAN),
+            query=("group_by", "bucket", "cursor", "limit", *_SPAN),
             many=True,
         ),
         Endpoint(
@@ -45,11 +45,18 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
             desk.usage,
             "Usage of one tenant",
             says=shapes.UsageOut,
-            query=("group_by", "bucket", "from", "to"),
+            query=("group_by", "bucket", "cursor", "limit", "from", "to"),
             many=True,
         ),
         Endpoint(
-            "GET", "/runs/{run_id}", READ, desk.run, "A run and all runs below it", says=shapes.UsageOut, many=True
+            "GET",
+            "/runs/{run_id}",
+            READ,
+            desk.run,
+            "A run and all runs below it",
+            says=shapes.UsageOut,
+            query=("cursor", "limit"),
+            many=True,
         ),
         Endpoint(
             "GET",
@@ -161,7 +168,9 @@ class _Accounts:
 
     async def _usage(self, call: Call, span: Span, groups: Sequence[str], bucket: str | None) -> Response:
         await self._office.settled()
-        rows = await asyncio.to_thread(self._office.books.usage, span, groups, bucket)
+        cursor, count = call.page
+        after = _serial(cursor)
+        rows = await asyncio.to_thread(self._office.books.usage, span, groups, bucket, (after, count + 1))
         items = [
             shapes.UsageOut(
                 group=dict(row.group),
@@ -172,9 +181,9 @@ class _Accounts:
                 cached_tokens=row.cached_tokens,
                 usd=shapes.usd(row.cost_nano_usd),
             )
-            for row in rows
+            for row in rows[:count]
         ]
-        return page(call, items, None)
+        return page(call, items, str(after + count) if len(rows) > count else None)
 
     async def _export(self, span: Span, kind: str) -> AsyncIterator[bytes]:
         """Page by page, so that no export holds more than one in memory."""

@@ -98,7 +98,12 @@ async def test_an_owner_gives_a_tenant_a_key_and_five_dollars_a_day(tmp_path: Pa
         assert (await house.ask(key["key"])).status_code == 200
         shown = (await house.root.get(f"{PREFIX}/tenants/acme/budgets/{budget['id']}")).json()
         assert float(shown["spent"]["acme"]) > 0
-        usage = (await house.root.get(f"{PREFIX}/usage?group_by=tenant,user,tag:team")).json()["items"]
+        await house.ask("gw_caller_one_0123456789")
+        first = (await house.root.get(f"{PREFIX}/usage?limit=1")).json()
+        rest = (await house.root.get(f"{PREFIX}/usage?limit=1&cursor={first['next']}")).json()
+        assert [row["group"]["tenant"] for page in (first, rest) for row in page["items"]] == ["acme", "first"]
+        assert rest["next"] is None
+        usage = (await house.root.get(f"{PREFIX}/usage?tenant=acme&group_by=tenant,user,tag:team")).json()["items"]
         assert [row["group"] for row in usage] == [{"tenant": "acme", "user": "bot", "tag:team": "a"}]
         assert usage[0]["usd"] == shown["spent"]["acme"]
         ledger = (await house.root.get(f"{PREFIX}/ledger?tenant=acme")).json()["items"]

@@ -27,6 +27,8 @@ READS = [
     "/usage?group_by=tag:",
     "/usage?group_by=tag:%00",
     "/usage?group_by=" + ",".join(f"tag:{number}" for number in range(9)),
+    "/usage?cursor=" + "9" * 30,
+    "/usage?limit=0",
     "/usage?bucket=minute",
     "/usage?from=2026-11-23T00:00:00",
 ]

@@ -14,7 +14,7 @@ from gateway.stores.sql.entry_rows import entry_of
 from gateway.stores.sql.ledger import SqlLedger
 from gateway.stores.sql.tables import entries
 
-ROWS_MAX = 100_000
+WRONG_MAX = 100_000
 BUCKETS_S = {"hour": 3_600, "day": 86_400}
 
 
@@ -25,7 +25,9 @@ class SqlReports(SqlLedger):
         super().__init__(database)
         self._books = database
 
-    def usage(self, span: Span, group_by: Sequence[str], bucket: str | None) -> Sequence[UsageRow]:
+    def usage(
+        self, span: Span, group_by: Sequence[str], bucket: str | None, page: tuple[int, int] | None = None
+    ) -> Sequence[UsageRow]:
         """Without what belongs to one budget alone, such as the credit of dead processes: that is no usage.
 
         A request counts once in each row that it has attempts in.
@@ -51,7 +53,9 @@ class SqlReports(SqlLedger):
         names = ("input_tokens", "output_tokens", "cached_tokens", "cost_nano_usd")
         sums = [func.coalesce(func.sum(inner.c[name]), 0) for name in names]
         requests = func.count(distinct(inner.c.sent))
-        query: Select[Any] = select(*keys, requests, *sums).group_by(*keys).order_by(*keys).limit(ROWS_MAX)
+        query: Select[Any] = select(*keys, requests, *sums).group_by(*keys).order_by(*keys)
+        if page is not None:
+            query = query.offset(page[0]).limit(page[1])
         count = len(group_by)
         with self._books.read() as connection:
             return [
@@ -93,7 +97,7 @@ class SqlReports(SqlLedger):
         c = by_attempt.c
         wrong = or_(c.words != 1, c.trued > c.expired, c.cost < 0, c.tokens < 0)
         with self._books.read() as connection:
-            found = connection.execute(select(by_attempt).where(wrong).limit(ROWS_MAX)).mappings()
+            found = connection.execute(select(by_attempt).where(wrong).limit(WRONG_MAX)).mappings()
             return [
                 f"attempt {row['attempt_id']}: {row['words']} last words, {row['trued']} true-ups of {row['expired']} "
                 f"expiries, {row['cost']} nano-USD, {row['tokens']} tokens"
