@@ -37,3 +37,5 @@ TRANSITIONS: dict[HoldState, dict[HoldEvent, HoldState]] = {
     HoldState.EXPIRED: {HoldEvent.SETTLE: HoldState.POSTED},
 }
 """A missing edge is an error of ours. What was never sent expires to nothing; what expired is trued up once."""
+
+OPEN = frozenset({HoldState.HELD, HoldState.DISPATCHED})

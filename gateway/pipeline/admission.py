@@ -15,7 +15,7 @@ from gateway.domain.errors import (
     RateLimited,
     StoreAway,
 )
-from gateway.domain.hold import HoldState
+from gateway.domain.hold import OPEN, HoldState
 from gateway.domain.money import usd_text
 from gateway.domain.quota import Gates, Refusal
 from gateway.domain.request import Caller, ModelRequest, Priority
@@ -80,12 +80,14 @@ class Ticket:
         """Whether it came to more than was held."""
         self.place.settle(tokens)
         hold = self.hold
-        if hold is None or hold.state not in (HoldState.HELD, HoldState.DISPATCHED):
+        if hold is None or hold.state not in OPEN:
             return False
         if hold.state is HoldState.HELD:
             hold.void()
             return False
-        return hold.settle(cost_nano_usd, tokens)
+        overrun = hold.settle(cost_nano_usd, tokens)
+        assert hold.state not in OPEN, "I5: a request has ended and its hold has not"
+        return overrun
 
 
 def worst_case_tokens(request: ModelRequest) -> int:

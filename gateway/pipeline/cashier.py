@@ -137,6 +137,7 @@ class Cashier:
                 self._price, self._tier = self._deployment.price_at(self._caller.started_at_s, tier), tier
             cost = 0 if self._price is None else cost_nano_usd(self._price, usage)
             self._close(EntryKind.POST, usage, provenance, cost, cause)
+        assert not self._attempt_id, "I4: what was on record has no last word"
         self.overrun = self._ticket.settle(self.cost_nano_usd, self.tokens)
 
     @property

@@ -95,8 +95,10 @@ class AccountHold:
         overrun = False
         for account, amount in self._parts:
             charge = cost_nano_usd if account.budget.unit is Unit.NANO_USD else tokens
+            assert charge >= 0, f"I7: {charge} would take spending on {account.name} back"
             overrun = overrun or charge > amount
             account.held -= amount
+            assert account.held >= 0, f"I2: {account.name} holds less than its requests"
             account.credit += amount - charge
             account.spent += charge
             self._books.charged(account)
@@ -106,11 +108,14 @@ class AccountHold:
         self._move(HoldEvent.VOID)
         for account, amount in self._parts:
             account.held -= amount
+            assert account.held >= 0, f"I2: {account.name} holds less than its requests"
             account.credit += amount
             self._books.touched(account)
 
     def _move(self, event: HoldEvent) -> None:
-        self.state = TRANSITIONS[self.state][event]
+        following = TRANSITIONS[self.state].get(event)
+        assert following is not None, f"I3: a hold that is {self.state.value} cannot {event.value}"
+        self.state = following
 
 
 class CreditAccounts:
@@ -147,7 +152,14 @@ class CreditAccounts:
         for account, amount in parts:
             account.credit -= amount
             account.held += amount
+            budget = account.budget
+            assert budget.tenant == tenant, f"I8: {account.name} is not of {tenant}"
+            paid = account.credit >= 0 or budget.mode is Mode.SHADOW or self._may_owe(budget)
+            assert paid, f"I1, I9, I10: {account.name} is sold beyond its credit"
         return AccountHold(self, parts)
+
+    def _may_owe(self, budget: Budget) -> bool:
+        return self._away and budget.store_away is StoreAway.ALLOW
 
     def charge(self, budget: Budget, who: str, amount: int) -> None:
         """What was spent here before the budget was known; the bank hears of it as of a debt."""
@@ -297,7 +309,7 @@ class CreditAccounts:
                     account.others = answer.spent - account.reported
                     self._dirty.add(account)  # less is left than was known: what it keeps may be too much
                     return Shortage(claim, account.window, max(0, account.credit + answer.left), account.total)
-            raise AssertionError("the bank denied a counter that it was not asked for")
+            raise AssertionError("I6: the bank denied a counter that it was not asked for")
         for (account, _), grant in zip(short, answer, strict=True):
             account.credit += grant.amount
             self._dirty.add(account)

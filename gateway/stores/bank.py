@@ -43,6 +43,7 @@ class OwnBank:
         for want, left in zip(wants, lefts, strict=True):
             counter = self._counters[want.counter]
             counter.lent += left
+            assert counter.spent + counter.lent <= want.limit, f"I1: more is lent of {want.counter} than there is"
             grants.append(Grant(want.counter, left, counter.spent))
         return grants
 
