@@ -142,7 +142,7 @@ class BudgetIn(BudgetSection):
 
 
 class BudgetOut(Shape):
-    """`spent` and `left` are of the current window, for the tenant or by each of those that it is for."""
+    """`spent` is of the current window, for the tenant or by each of those that it is for."""
 
     id: str
     tenant: str

@@ -21,9 +21,11 @@ class WaitingRoom:
 
     def enter(self, tenant: str) -> "Waiter | None":
         """A place at the end of the tenant's line; None where it is full."""
-        line = self._lines.setdefault(tenant, deque())
-        if self.count >= self._all_max or len(line) >= self._each_max:
+        line = self._lines.get(tenant)
+        if self.count >= self._all_max or (line is not None and len(line) >= self._each_max):
             return None
+        if line is None:
+            line = self._lines[tenant] = deque()
         waiter = Waiter(self, tenant, line)
         line.append(waiter)
         self.count += 1
