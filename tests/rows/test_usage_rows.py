@@ -1,20 +1,24 @@
 """U30-U33: what is on record of usage and price, a reload mid-stream, and a gateway that is killed."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from gateway.domain.ledger import EntryKind
+from gateway.domain.record import Provenance
+from gateway.pipeline.cashier import BEAT_TOKENS
 from gateway.sim.script import parse_script
 from gateway.sim.server import Simulator
+from gateway.stores.sql.opening import Kept
 from tests.rows.house import CALLERS, SECRET, standing
 from tests.rows.talk import request, talk
 
@@ -61,14 +65,18 @@ async def test_u30_absurd_usage_is_bounded() -> None:
         assert 0 <= usage.total <= 2 * (1 << 40)
 
 
-async def test_u30_a_request_on_record_as_an_overrun_is_counted() -> None:
-    """The record of a real request, marked as settlement marks it when the usage was above what was reserved."""
+async def test_u30_usage_above_what_was_reserved_is_charged_in_full_and_told_as_an_overrun() -> None:
     script = {"otherwise": {"answer": {"usage": "always", "input_tokens": 90_000}}}
-    async with standing(a=script) as house:
-        await house.ask(max_tokens=1)
-        before = (await house.metric("gateway_overruns_total")).get(LABELS, 0)
-        house.gateway.told.recorder.record(replace(house.record, overrun=True))
-        assert await house.metric("gateway_overruns_total") == {LABELS: before + 1}
+    tenant = {"id": "first", "keys": ["env:CALLER_ONE"], "budgets": [{"usd": 1, "per": "day"}]}
+    async with standing(a=script, extra={"tenants": [tenant]}) as house:
+        assert (await house.ask(max_tokens=1)).status == 200
+        record = house.record
+        assert (record.overrun, record.usage.input) == (True, 90_000)
+        assert record.cost_nano_usd == 90_000 * 1_000 + record.usage.output * 2_000
+        (key,) = house.gateway.door.catalog.keys.values()
+        left = house.gateway.books.accounts.left(key.tenant.budgets[0], "first")
+        assert left == 1_000_000_000 - record.cost_nano_usd
+        assert await house.metric("gateway_overruns_total") == {LABELS: 1}
 
 
 async def test_u31_a_model_without_a_price_is_served_and_recorded_as_unpriced() -> None:
@@ -148,16 +156,28 @@ async def process(sim: Simulator, folder: Path) -> AsyncIterator[tuple[asyncio.s
 async def test_u33_a_gateway_killed_mid_stream_breaks_the_connection_and_a_new_one_serves(tmp_path: Path) -> None:
     body = msgspec.json.encode({"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
     message = request(body, {"authorization": f"Bearer {CALLERS['one']}"})
-    pace = {"event_gate": "never", "gate_after_events": 1}
-    async with Simulator(parse_script({"otherwise": {"pace": pace}})) as sim:
+    pace = {"event_s": 0.004, "event_gate": "never", "gate_after_events": 40}
+    async with Simulator(parse_script({"otherwise": {"answer": {"text_chars": 400}, "pace": pace}})) as sim:
         async with process(sim, tmp_path) as (gateway, port):
-            seen = await talk(port, message, lambda: gateway.send_signal(signal.SIGKILL))
+
+            def kill_later() -> None:
+                asyncio.get_running_loop().call_later(0.5, gateway.send_signal, signal.SIGKILL)
+
+            seen = await talk(port, message, kill_later)
             assert (seen.status, seen.whole) == (200, False)  # no last chunk: a client sees that it is incomplete
             assert b"[DONE]" not in seen.body
             assert await gateway.wait() == -signal.SIGKILL
             await sim.idle()
-            assert [line.outcome for line in sim.bill] == ["cut"]
+            (cut,) = sim.bill
+            assert cut.outcome == "cut"
         sim.script = parse_script({})
         async with process(sim, tmp_path) as (_, port):
             seen = await talk(port, message)
             assert seen.done
+            with contextlib.closing(Kept(f"sqlite:///{tmp_path}/meterway.db")) as kept:
+                async with asyncio.timeout(10):
+                    while not (entries := kept.ledger.entries_of_request(cut.id)):
+                        await asyncio.sleep(0.02)
+        (entry,) = entries
+        assert (entry.kind, entry.provenance) == (EntryKind.EXPIRE, Provenance.ESTIMATED)
+        assert cut.output_tokens - BEAT_TOKENS <= entry.usage.output <= cut.output_tokens + 2 * BEAT_TOKENS
