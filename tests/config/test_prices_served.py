@@ -44,6 +44,7 @@ async def test_reg17_a_reload_updates_what_an_unknown_price_means() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_reg10_explicit_zero_usage_is_not_replaced_by_an_estimate(stream: bool) -> None:
     async with standing(a={"otherwise": {"answer": {"usage": "zero"}}}, extra=KEPT) as house:
+        house.honest = False
         priced(house, "a", 1_000)
         house.reload()
         assert (await house.ask(stream=stream, max_tokens=50)).status == 200

@@ -270,5 +270,5 @@ class Books(RuleBasedStateMachine):
             assert self.house.accounts.left(budget, "acme") == max(0, left)
 
 
-Books.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+Books.TestCase.settings = settings(max_examples=500, stateful_step_count=100, deadline=None)
 TestBooks = Books.TestCase
