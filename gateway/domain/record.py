@@ -25,8 +25,20 @@ class Drop:
 
 
 @value
+class InVain:
+    """What an attempt without an answer came to, since its provider bills it, or may."""
+
+    usage: Usage
+    provenance: Provenance
+    cost_nano_usd: int
+
+
+@value
 class Attempt:
-    """One upstream call. `failure` is a FailureKind value, None for success; `wait_s` passed before it."""
+    """One upstream call. `failure` is a FailureKind value, None for success; `wait_s` passed before it.
+
+    `in_vain` is beside the record's own usage, and its cost within the record's.
+    """
 
     deployment: str
     provider: str
@@ -36,6 +48,7 @@ class Attempt:
     status: int | None
     failure: str | None
     wait_s: float = 0.0
+    in_vain: InVain | None = None
 
 
 @value

@@ -4,11 +4,16 @@ import msgspec
 
 
 class AttemptLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens and cost are those of an attempt without an answer that its provider bills all the same."""
+
     deployment: str
     duration_ms: float
     status: int | None = None
     failure: str | None = None
     wait_ms: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nano_usd: int = 0
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):

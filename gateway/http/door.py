@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from gateway.wire import anthropic_messages, embeddings, failures, openai_chat, 
 
 OFF_LOOP_BYTES = 256 * 1024
 """Larger bodies are parsed in a thread, so that they do not hold up the others."""
+PARSERS = 2
 
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -83,6 +85,7 @@ class Door:
         self.limits = limits
         self.draining = False
         self.shed: frozenset[Priority] = frozenset()
+        self.parsers = ThreadPoolExecutor(PARSERS, "parser")  # of its own: the loop's threads may all wait for SQL
         self._other = other
 
     def serve(self, cycle: DoorCycle) -> Awaitable[None]:
@@ -334,7 +337,7 @@ class Visit:
             raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
         body = b"".join(pieces)
         if size > OFF_LOOP_BYTES:
-            return await asyncio.to_thread(self._endpoint.parse, body)
+            return await asyncio.get_running_loop().run_in_executor(self._door.parsers, self._endpoint.parse, body)
         return self._endpoint.parse(body)
 
     def _whole(self, exchange: Exchange) -> tuple[heads.Headers, bytes]:

@@ -10,7 +10,7 @@ from gateway.domain.catalog import Deployment, Route
 from gateway.domain.errors import DeadlineExceeded, GatewayError
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Health, Sent
 from gateway.domain.quota import OPEN
-from gateway.domain.record import Attempt, Drop
+from gateway.domain.record import Attempt, Drop, InVain
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, Dialect, ModelRequest, Operation
 from gateway.domain.retry import Again, Next, Situation, Stop, decide
@@ -202,15 +202,13 @@ class AttemptLoop:
             answer = await self._call(lease.deployment, started_s)
         except AttemptFailed as error:
             failure = self._last = error.failure
-            self._cashier.failed(failure)
-            self._note(lease.deployment, started_s, wait_s, failure)
+            self._note(lease.deployment, started_s, wait_s, failure, self._cashier.failed(failure))
             lease.failure(failure, self.evidence())
             self._failed.append((failure, lease))
             lease.close(0)
             return failure
         except BaseException:
-            self._cashier.left()
-            self._note(lease.deployment, started_s, wait_s, None, cancelled=True)
+            self._note(lease.deployment, started_s, wait_s, None, self._cashier.left(), cancelled=True)
             lease.close(0)
             raise
         ended_s = self._note(lease.deployment, started_s, wait_s, None)
@@ -301,6 +299,7 @@ class AttemptLoop:
         started_s: float,
         wait_s: float,
         failure: Failure | None,
+        in_vain: InVain | None = None,
         *,
         cancelled: bool = False,
     ) -> float:
@@ -317,6 +316,7 @@ class AttemptLoop:
                 status=failure.status if failure else None if cancelled else 200,
                 failure=failure.kind.value if failure else "cancelled" if cancelled else None,
                 wait_s=wait_s,
+                in_vain=in_vain,
             )
         )
         return ended_s

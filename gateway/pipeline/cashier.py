@@ -6,7 +6,7 @@ from gateway.domain.errors import JournalUnavailable
 from gateway.domain.failure import Charge, Failure, Sent
 from gateway.domain.ledger import EntryKind
 from gateway.domain.money import affordable_output, cost_nano_usd
-from gateway.domain.record import Provenance
+from gateway.domain.record import InVain, Provenance
 from gateway.domain.reply import NO_USAGE, Usage
 from gateway.domain.request import Caller, ModelRequest
 from gateway.formats.journal import Beat, Closed, Opened
@@ -117,18 +117,18 @@ class Cashier:
         cost = 0 if self._price is None else cost_nano_usd(self._price, Usage(self._input_tokens, reached))
         self._desk.journal.write(Beat(self._attempt_id, reached, cost))
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure) -> InVain | None:
         """An attempt without an answer: what the provider counted, or nothing, or its input where it may be billed."""
         if failure.usage is not None and self._attempt_id:
             cost = 0 if self._price is None else cost_nano_usd(self._price, failure.usage)
             self._close(EntryKind.POST, failure.usage, Provenance.EXACT, cost, failure.kind.value)
-            return
+            return InVain(failure.usage, Provenance.EXACT, cost)
         billed = failure.rule.charge is not Charge.NOTHING and failure.sent is not Sent.NO
-        self._without_answer(failure.kind.value, billed=billed)
+        return self._without_answer(failure.kind.value, billed=billed)
 
-    def left(self) -> None:
+    def left(self) -> InVain | None:
         """The caller or the gateway gave the attempt up before an answer; the provider may have billed the input."""
-        self._without_answer("client_gone", billed=True)
+        return self._without_answer("client_gone", billed=True)
 
     def settle(self, usage: Usage, provenance: Provenance, tier: str | None, cause: str = "") -> None:
         """The open attempt's last word; what the request came to is charged. `tier` is the one that was served."""
@@ -144,15 +144,16 @@ class Cashier:
     def _input_tokens(self) -> int:
         return self._request.needs.input_tokens
 
-    def _without_answer(self, cause: str, *, billed: bool) -> None:
+    def _without_answer(self, cause: str, *, billed: bool) -> InVain | None:
         if not self._attempt_id:
-            return
+            return None
         if not billed:
             self._close(EntryKind.VOID, NO_USAGE, Provenance.NONE, 0, cause)
-            return
+            return None
         usage = Usage(self._input_tokens, 0)
         cost = 0 if self._price is None else cost_nano_usd(self._price, usage)
         self._close(EntryKind.POST, usage, Provenance.ESTIMATED, cost, cause)
+        return InVain(usage, Provenance.ESTIMATED, cost)
 
     def _close(self, kind: EntryKind, usage: Usage, provenance: Provenance, cost: int, cause: str) -> None:
         self.cost_nano_usd += cost

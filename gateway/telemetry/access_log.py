@@ -9,7 +9,8 @@ import stat
 import msgspec
 
 from gateway.domain.errors import Fault
-from gateway.domain.record import ExchangeRecord
+from gateway.domain.record import Attempt, ExchangeRecord
+from gateway.domain.reply import NO_USAGE
 from gateway.formats.log_line import AttemptLine, LogLine
 
 _BUFFER_BYTES_MAX = 4 * 1024**2
@@ -178,6 +179,13 @@ def _text(text: str) -> bytes:
 _encode = msgspec.json.Encoder().encode
 
 
+def _attempt_line(attempt: Attempt) -> AttemptLine:
+    in_vain, wait_ms = attempt.in_vain, _ms(attempt.wait_s) or None
+    usage, cost = (NO_USAGE, 0) if in_vain is None else (in_vain.usage, in_vain.cost_nano_usd)
+    spent = usage.input, usage.output, cost
+    return AttemptLine(attempt.deployment, _ms(attempt.duration_s), attempt.status, attempt.failure, wait_ms, *spent)
+
+
 def line_of(record: ExchangeRecord) -> LogLine:
     usage, served, fault = record.usage, record.served_by, record.fault
     first_token_s = record.first_token_s
@@ -199,10 +207,7 @@ def line_of(record: ExchangeRecord) -> LogLine:
         code=record.error_code,
         fault=None if fault is None else fault.value,
         target=None if served is None else served.deployment,
-        attempts=[
-            AttemptLine(one.deployment, _ms(one.duration_s), one.status, one.failure, _ms(one.wait_s) or None)
-            for one in record.attempts
-        ],
+        attempts=[_attempt_line(attempt) for attempt in record.attempts],
         drops=[(drop.deployment, drop.reason) for drop in record.drops],
         dropped=record.dropped,
         input_tokens=usage.input,

@@ -70,6 +70,8 @@ class Metrics:
             model = series.model
             if len(attempts) > 1:
                 self._count_earlier(record, model)
+            if len(attempts) > 1 or attempts[-1].failure is not None:
+                self._count_in_vain(record, model)
             usage = record.usage
             if usage.cached_input or usage.reasoning:
                 self._count_parts(record, model, attempts[-1])
@@ -125,6 +127,21 @@ class Metrics:
                 if attempt.deployment != before.deployment:
                     self.count(names.FAILOVERS, (model, before.deployment, attempt.deployment))
             before = attempt
+
+    def _count_in_vain(self, record: ExchangeRecord, model: str) -> None:
+        """What attempts without an answer came to counts where it was spent, and no longer at the last provider."""
+        last = record.attempts[-1].provider
+        for attempt in record.attempts:
+            spent = attempt.in_vain
+            if spent is None:
+                continue
+            for kind, tokens in (("input", spent.usage.input), ("output", spent.usage.output)):
+                if tokens:
+                    labels = (record.tenant, model, attempt.provider, kind, spent.provenance.value)
+                    self.count(names.TOKENS_USED, labels, tokens)
+            self.count(names.COST, (record.tenant, model, attempt.provider), spent.cost_nano_usd)
+            if record.cost_nano_usd is not None:
+                self.count(names.COST, (record.tenant, model, last), -spent.cost_nano_usd)
 
     def _count_parts(self, record: ExchangeRecord, model: str, last: Attempt) -> None:
         if record.provenance is Provenance.NONE:

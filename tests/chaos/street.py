@@ -57,6 +57,7 @@ class Street:
     usd_per_million: tuple[int, int] = (1, 2)
     tenant: dict[str, Any] = field(default_factory=dict)
     provider: dict[str, Any] = field(default_factory=dict)
+    database: str = ""
     port: int = 0
     admin: int = 0
     runs: int = 0
@@ -68,6 +69,7 @@ class Street:
         """All ports at once: one that was only found free may be found again."""
         first = free_ports(1 + self.workers)
         self.port, self.admin = self.port or first, self.admin or first + 1
+        self.database = self.database or f"sqlite:///{self.folder}/books.db"
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,7 +86,7 @@ class Street:
         document = {
             "listen": {"port": self.port},
             "admin": {"port": self.admin, "key": "env:ADMIN"},
-            "database": f"sqlite:///{self.folder}/books.db",
+            "database": self.database,
             "journal": str(self.folder / "journal"),
             "providers": {
                 "a": {"kind": "openai", "base_url": f"{self.sim.base}/v1", "keys": ["none"], **self.provider}
@@ -131,7 +133,13 @@ class Street:
                 await asyncio.sleep(0.02)
 
     async def ask(
-        self, number: int, *, stream: bool, max_tokens: int | None = 150, headers: Mapping[str, str] = {}
+        self,
+        number: int,
+        *,
+        stream: bool,
+        max_tokens: int | None = 150,
+        headers: Mapping[str, str] = {},
+        spaces: int = 0,
     ) -> Seen | None:
         """None where the gateway died under it."""
         body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": f"question {number}"}]}
@@ -139,7 +147,7 @@ class Street:
             body["max_tokens"] = max_tokens
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        message = request(msgspec.json.encode(body), {"authorization": f"Bearer {KEY}", **headers})
+        message = request(msgspec.json.encode(body) + b" " * spaces, {"authorization": f"Bearer {KEY}", **headers})
         started_s = time.monotonic()
         with contextlib.suppress(OSError, AssertionError, ValueError, IndexError, TimeoutError):
             seen = await talk(self.port, message)
@@ -179,7 +187,7 @@ class Street:
 
     def booked(self) -> tuple[int, int, int]:
         """The ledger."""
-        kept = Kept(f"sqlite:///{self.folder}/books.db")
+        kept = Kept(self.database)
         with contextlib.closing(kept):
             found = [entry for line in self.sim.bill for entry in kept.ledger.entries_of_request(line.id)]
         usage = sum(entry.usage.input for entry in found), sum(entry.usage.output for entry in found)
@@ -249,7 +257,7 @@ class Street:
 
     def kept_in_all(self) -> tuple[int, int, int]:
         """The ledger, also of calls that never came to the provider."""
-        with contextlib.closing(Kept(f"sqlite:///{self.folder}/books.db")) as kept:
+        with contextlib.closing(Kept(self.database)) as kept:
             found = [entry for _, entry in kept.ledger.entries(Span(), 0, 1_000_000)]
         usage = sum(entry.usage.input for entry in found), sum(entry.usage.output for entry in found)
         return *usage, sum(entry.cost_nano_usd for entry in found)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from tests.e2e.witnesses import reconciled
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 METERWAY = Path(os.environ.get("METERWAY_COMMAND", Path(sys.executable).parent / "meterway")).absolute()
@@ -89,7 +91,8 @@ def clean_environ() -> dict[str, str]:
 
 @contextmanager
 def lab(folder: Path, settings: Path = HERE / "gateway.yaml") -> Iterator[dict[str, str]]:
-    """A simulator and a gateway in front of it; the environment tells a client where they are."""
+    """A simulator and a gateway in front of it; the environment tells a client where they are. At the end all agree on
+    what was used."""
     keys = {
         name: secrets.token_hex(16) for name in ("ADMIN_KEY", "DEMO_KEY", "NARROW_KEY", "SMALL_KEY", "ONE_MODEL_KEY")
     }
@@ -107,13 +110,15 @@ def lab(folder: Path, settings: Path = HERE / "gateway.yaml") -> Iterator[dict[s
         )
         try:
             serving = gateway.wait_for(_SERVING)
-            yield {
+            told = {
                 **environ,
                 "CHECK_GATEWAY": serving[1],
                 "CHECK_METRICS": serving[2],
                 "CHECK_SIMULATOR": base,
                 "CHECK_ACCESS_LOG": str(gateway.out),
             }
+            yield told
+            reconciled(told, gateway_folder / "meterway.db")
         finally:
             code = gateway.stop()
             assert code == 0, f"the gateway ended with {code}: {gateway.said}"

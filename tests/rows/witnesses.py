@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from gateway.domain.record import Provenance
+from gateway.domain.record import ExchangeRecord, Provenance
 from gateway.ports import Span
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ async def _apart(house: "House") -> list[object]:
     if house.books is not None:
         await house.gateway.books.caught_up()
         booked, reported = await asyncio.to_thread(_booked, house), await asyncio.to_thread(_reported, house)
-        if booked != reported or booked[2] != recorded[2]:
+        if booked != reported or booked != recorded:
             apart.append({"ledger": booked, "usage report": reported, "records": recorded})
     return apart
 
@@ -51,11 +51,19 @@ def _unlike_the_bill(house: "House") -> list[object]:
 
 
 def _recorded(house: "House") -> Said:
-    records = house.all_records
+    inputs, outputs, costs = zip((0, 0, 0), *map(_said, house.all_records), strict=True)
+    return sum(inputs), sum(outputs), sum(costs)
+
+
+def _said(record: ExchangeRecord) -> Said:
+    """With what its attempts came to that had no answer."""
+    in_vain = [attempt.in_vain for attempt in record.attempts if attempt.in_vain is not None]
+    usages = [record.usage, *(spent.usage for spent in in_vain)]
+    cost = record.cost_nano_usd
     return (
-        sum(record.usage.input for record in records),
-        sum(record.usage.output for record in records),
-        sum(record.cost_nano_usd or 0 for record in records),
+        sum(usage.input for usage in usages),
+        sum(usage.output for usage in usages),
+        sum(spent.cost_nano_usd for spent in in_vain) if cost is None else cost,
     )
 
 
