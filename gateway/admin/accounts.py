@@ -21,7 +21,7 @@ READ = Access(VIEW, own=True)
 EXPORT_PAGE = 1_000
 BUCKETS = ("hour", "day")
 GROUPS_MAX = 8
-DIMENSIONS = frozenset({"tenant", "key", "user", "model", "provider", "provider_model", "run"})
+DIMENSIONS = frozenset({"tenant", "key", "user", "model", "provider", "provider_model", "run", "session"})
 _SPAN = ("tenant", "from", "to")
 
 
@@ -208,6 +208,8 @@ def entry_out(entry: Entry) -> shapes.EntryOut:
         user=entry.user,
         run_id=entry.run_id,
         root_run_id=entry.root_run_id,
+        parent_run_id=entry.parent_run_id,
+        session_id=entry.session_id,
         tags=dict(entry.tags),
         model=entry.model,
         provider=entry.provider,
@@ -215,6 +217,7 @@ def entry_out(entry: Entry) -> shapes.EntryOut:
         input_tokens=usage.input,
         output_tokens=usage.output,
         cached_tokens=usage.cached_input,
+        reasoning_tokens=usage.reasoning,
         usd=shapes.usd(entry.cost_nano_usd),
         price_id=entry.price_id,
         service_tier=entry.service_tier,

@@ -247,6 +247,8 @@ class EntryOut(Shape):
     user: str | None
     run_id: str | None
     root_run_id: str | None
+    parent_run_id: str | None
+    session_id: str | None
     tags: dict[str, str]
     model: str
     provider: str
@@ -254,6 +256,7 @@ class EntryOut(Shape):
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    reasoning_tokens: int
     usd: ExactUsd
     price_id: str
     service_tier: str | None

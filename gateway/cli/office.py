@@ -198,7 +198,7 @@ def delete_limit(tenant: Tenant, limit: Object, url: Url = None, as_json: Json =
 
 def usage(
     group_by: Annotated[
-        str, typer.Option(help="tenant, key, user, model, provider, provider_model, run, tag:NAME; by commas.")
+        str, typer.Option(help="tenant, key, user, model, provider, provider_model, run, session, tag:NAME; by commas.")
     ] = ("tenant,model"),
     tenant: Annotated[str | None, typer.Option(help="Only this one.")] = None,
     bucket: Annotated[str | None, typer.Option(help="hour or day.")] = None,

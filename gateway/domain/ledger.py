@@ -60,3 +60,5 @@ class Entry:
     actor: str = ""
     cause: str = ""
     service_tier: str | None = None
+    parent_run_id: str | None = None
+    session_id: str | None = None

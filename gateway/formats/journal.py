@@ -24,6 +24,8 @@ class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True, gc=False)
     run_id: str | None = None
     root_run_id: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
+    parent_run_id: str | None = None
+    session_id: str | None = None
 
 
 class Beat(msgspec.Struct, tag="beat", array_like=True, frozen=True, gc=False):

@@ -86,6 +86,8 @@ class Cashier:
             caller.run_id,
             booked.run,
             booked.tags,
+            caller.parent_run_id,
+            caller.session,
         )
         try:
             self._desk.journal.write(opened)

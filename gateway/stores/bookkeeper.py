@@ -169,6 +169,8 @@ def closed_entry(opened: Opened, closed: Closed, boot: str) -> Entry:
         closed.unpriced,
         cause=closed.cause,
         service_tier=closed.service_tier,
+        parent_run_id=opened.parent_run_id,
+        session_id=opened.session_id,
     )
 
 

@@ -89,6 +89,11 @@ async def test_row_39_every_call_is_in_the_ledger_by_run_parent_agent_and_model(
     url = f"{own_lab.admin_url}/admin/v1/usage?group_by=tenant,tag:agent"
     groups = httpx.get(url, headers=headers, trust_env=False).json()
     assert {"kid", "main"} <= {str(row["group"].get("tag:agent")) for row in groups["items"]}, groups
+    entries = {entry["run_id"]: entry for entry in own_lab.admin("ledger?limit=1000")["items"]}
+    child, mine = entries["ledger-child"], entries[result.run_id]
+    assert (child["parent_run_id"], child["root_run_id"]) == ("ledger-root", "ledger-root")
+    assert (mine["parent_run_id"], mine["session_id"]) == (None, result.run_id), "a run of its own is its conversation"
+    assert {"provider", "model", "input_tokens", "cached_tokens", "reasoning_tokens", "usd"} <= set(mine)
 
 
 async def test_row_38_iterations_bound_what_a_run_can_cost(own_lab: Lab, client: LLMClient) -> None:

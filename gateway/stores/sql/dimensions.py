@@ -14,6 +14,7 @@ _COLUMNS: dict[str, ColumnElement[str | None]] = {
     "key": entries.c.key_id,
     "user": entries.c.user,
     "run": entries.c.root_run_id,
+    "session": entries.c.session_id,
     "model": entries.c.model,
     "provider": entries.c.provider,
     "provider_model": entries.c.provider_model,
@@ -21,7 +22,7 @@ _COLUMNS: dict[str, ColumnElement[str | None]] = {
 
 
 def dimension(per: str, *, sqlite: bool) -> ColumnElement[str | None]:
-    """`tenant`, `key`, `user`, `run`, `model`, `provider`, `provider_model`, or `tag:NAME` of any name."""
+    """`tenant`, `key`, `user`, `run`, `session`, `model`, `provider`, `provider_model`, or `tag:NAME` of any name."""
     if per in _COLUMNS:
         return _COLUMNS[per]
     name = per.removeprefix("tag:")

@@ -75,6 +75,8 @@ def row_of(entry: Entry) -> tuple[str | int | float, ...]:
         _storable(entry.actor) if entry.actor else "",
         _storable(entry.cause) if entry.cause else "",
         _storable(entry.service_tier) if entry.service_tier else "",
+        _storable(entry.parent_run_id) if entry.parent_run_id else "",
+        _storable(entry.session_id) if entry.session_id else "",
     )
 
 

@@ -169,6 +169,8 @@ entries = Table(
     Column("actor", Text, nullable=False),
     Column("cause", Text, nullable=False),
     Column("service_tier", Text),
+    Column("parent_run_id", Text),
+    Column("session_id", Text),
     UniqueConstraint("attempt_id", "kind"),
     Index("entries_by_tenant", "tenant", "reserved_at_s"),
     _where_told("entries_by_run", "run_id"),
