@@ -18,6 +18,9 @@ IDLE_S = 5.0
 """What nobody has asked for that long is lent to other processes."""
 
 LEASES_MAX = 4
+REPORTS_AT_ONCE = 4
+"""So many tenants side by side: requests need connections to the bank too."""
+
 SWEEP_S = 30.0
 RUN_KEPT_S = 7 * 86_400.0
 """A run's lifetime budget is forgotten that long after its last request."""
@@ -211,9 +214,11 @@ class CreditAccounts:
         by_tenant: dict[str, list[Account]] = {}
         for account in self._dirty:
             by_tenant.setdefault(account.budget.tenant, []).append(account)
-        for tenant, accounts in by_tenant.items():
-            async with self._lock(tenant):
-                await self._report(tenant, accounts)
+        tenants = list(by_tenant.items())
+        for at in range(0, len(tenants), REPORTS_AT_ONCE):
+            reports = [self._report(tenant, accounts) for tenant, accounts in tenants[at : at + REPORTS_AT_ONCE]]
+            for error in filter(None, await asyncio.gather(*reports, return_exceptions=True)):
+                raise error
         self._past = {account for account in self._past if account.held}
         self._locks = {tenant: lock for tenant, lock in self._locks.items() if lock.locked()}
 
@@ -327,18 +332,19 @@ class CreditAccounts:
         return None
 
     async def _report(self, tenant: str, accounts: list[Account]) -> None:
-        now_s = self._clock.wall_s()
-        for account in accounts:
-            keep = 0 if account in self._past or account.idle(now_s) else account.wish(0)
-            account.credit = min(account.credit, keep)
-        self._dirty.difference_update(accounts)  # what changes while the bank is told makes them dirty again
-        try:
-            await self._say(tenant, accounts)
-        except BankAway:
-            self._dirty.update(accounts)
-            raise
-        self._keeping.difference_update(accounts)
-        self._keeping.update(account for account in accounts if account.credit > 0)
+        async with self._lock(tenant):
+            now_s = self._clock.wall_s()
+            for account in accounts:
+                keep = 0 if account in self._past or account.idle(now_s) else account.wish(0)
+                account.credit = min(account.credit, keep)
+            self._dirty.difference_update(accounts)  # what changes while the bank is told makes them dirty again
+            try:
+                await self._say(tenant, accounts)
+            except BankAway:
+                self._dirty.update(accounts)
+                raise
+            self._keeping.difference_update(accounts)
+            self._keeping.update(account for account in accounts if account.credit > 0)
 
     async def _say(self, tenant: str, accounts: list[Account]) -> None:
         """A debt ends here: once the bank knows of all that was spent, it lends only what is truly left."""

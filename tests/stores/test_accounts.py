@@ -1,6 +1,7 @@
 """Credit on budget counters, against a pure oracle: nothing oversold, nothing lost, nothing taken from others."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
 from gateway.domain.period import Period
-from gateway.ports import BankAway
-from gateway.stores.accounts import AccountHold, CreditAccounts
+from gateway.ports import BankAway, Standing
+from gateway.stores.accounts import REPORTS_AT_ONCE, AccountHold, CreditAccounts
 from gateway.stores.bank import OwnBank
 from tests.clock import ToldClock
 
@@ -35,6 +36,49 @@ class House:
         hold = await self.hold(*claims)
         assert isinstance(hold, AccountHold)
         return hold
+
+
+class SlowBank(OwnBank):
+    """Answers reports when so many wait; `away` for one tenant."""
+
+    def __init__(self, clock: ToldClock, together: int, away: str) -> None:
+        super().__init__(clock)
+        self.barrier = asyncio.Barrier(together)
+        self.away = away
+
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+        await self.barrier.wait()
+        if tenant == self.away:
+            raise BankAway(tenant)
+        return await super().report(tenant, standings)
+
+
+async def test_the_bank_is_told_of_several_tenants_at_once_and_one_that_fails_stops_no_other() -> None:
+    house = House()
+    bank = SlowBank(house.clock, REPORTS_AT_ONCE, "t1")
+    house.accounts.use(bank)
+    budgets = [replace(DAY, id=f"b{number}", tenant=f"t{number}") for number in range(REPORTS_AT_ONCE)]
+    for budget in budgets:
+        hold = await house.accounts.hold(budget.tenant, [Claim(budget, budget.tenant, 100)])
+        assert isinstance(hold, AccountHold)
+        hold.dispatch()
+        hold.settle(70, 0)
+    async with asyncio.timeout(5):
+        with pytest.raises(BankAway, match="t1"):
+            await house.accounts.tend()
+    bank.barrier, bank.away = asyncio.Barrier(1), ""
+    told: list[str] = []
+    report = bank.report
+
+    async def noted(tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+        told.append(tenant)
+        return await report(tenant, standings)
+
+    bank.report = noted  # type: ignore[method-assign]
+    await house.accounts.tend()
+    assert told == ["t1"], "the others were told before"
+    for budget in budgets:
+        assert await house.accounts.counted(budget, [budget.tenant]) == {budget.tenant: 70}
 
 
 async def test_a_hold_takes_its_worst_case_and_gives_the_rest_back() -> None:
@@ -224,6 +268,7 @@ class Books(RuleBasedStateMachine):
         fits = all(
             self.spent.get(self._key(c.budget), 0) + self._held(self._key(c.budget)) + c.amount <= c.budget.amount
             for c in claims
+            if c.amount  # what takes nothing fits into a budget that was cut below what it has given, too
         )
         answer = self.loop.run_until_complete(self.house.accounts.hold("acme", claims))
         assert isinstance(answer, AccountHold) is fits, answer
