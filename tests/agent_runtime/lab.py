@@ -3,7 +3,8 @@
 import json
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.redis import free_port
 
 HERE = Path(__file__).parent
 CHILDREN = 50
+LOOK_S = 0.02
 
 
 class Lab:
@@ -52,18 +54,28 @@ class Lab:
         self.gateway.signal(signal.SIGKILL)
         self.gateway.ended()
 
+    def kill_gateway_amid_a_call(self, within_s: float) -> None:
+        """Frozen first, for a look whether the provider is at work, as calls are short."""
+        until_s = time.monotonic() + within_s
+        while True:
+            self.gateway.signal(signal.SIGSTOP)
+            if self._arrived() - {line["id"] for line in self.bill()}:
+                break
+            self.gateway.signal(signal.SIGCONT)
+            assert time.monotonic() < until_s, "no call was under way when the gateway was to be killed"
+            time.sleep(LOOK_S)
+        self.kill_gateway()
+
+    def _arrived(self) -> set[str]:
+        """The latest calls, by their ids."""
+        answer = httpx.get(f"{self.sim_url}/_sim/requests", trust_env=False)
+        return {dict(request["headers"])["x-request-id"] for request in answer.json()}
+
     def bill(self) -> list[dict[str, Any]]:
         """One line for each call that reached the provider."""
         answer = httpx.get(f"{self.sim_url}/_sim/bill", trust_env=False)
         lines: list[dict[str, Any]] = answer.json()
         return lines
-
-    @contextmanager
-    def metrics(self) -> Iterator[Callable[[], str]]:
-        """Asked over one connection, as calls are short."""
-        headers = {"authorization": f"Bearer {self.admin_key}"}
-        with httpx.Client(headers=headers, trust_env=False) as http:
-            yield lambda: http.get(f"{self.admin_url}/metrics").text
 
     def reset(self) -> None:
         httpx.post(f"{self.sim_url}/_sim/reset", trust_env=False).raise_for_status()

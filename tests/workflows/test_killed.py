@@ -7,10 +7,8 @@ each call that was cut, never below the provider's line for it, and also when it
 
 import asyncio
 import random
-import re
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,24 +92,9 @@ async def kill_now_and_then(size: Size, workers: Crowd, lab: Lab) -> int:
         await asyncio.sleep(dice.uniform(0.3, 1.2))
         await asyncio.to_thread(workers.kill_one, dice)
         if number in gateway_at:
-            await asyncio.to_thread(kill_gateway_amid_calls, lab)
+            await asyncio.to_thread(lab.kill_gateway_amid_a_call, CALLS_WAIT_S)
             await asyncio.to_thread(lab.start_gateway)
     return size.kills
-
-
-def kill_gateway_amid_calls(lab: Lab) -> None:
-    """Just after a call has begun, which takes longer than this."""
-    until_s = time.monotonic() + CALLS_WAIT_S
-    with lab.metrics() as told:
-        before = under_way(told())
-        while (now := under_way(told())) <= before:
-            assert time.monotonic() < until_s, "no call began while the gateway was to be killed"
-            before = now
-        lab.kill_gateway()
-
-
-def under_way(metrics: str) -> float:
-    return sum(map(float, re.findall(r"^gateway_upstream_in_flight\S* (\S+)$", metrics, re.MULTILINE)))
 
 
 @pytest.mark.parametrize(
