@@ -1,6 +1,7 @@
 """A gateway and a simulated provider of the runtime's own, as processes that can be killed and come back."""
 
 import json
+import re
 import secrets
 import signal
 import time
@@ -55,21 +56,18 @@ class Lab:
         self.gateway.ended()
 
     def kill_gateway_amid_a_call(self, within_s: float) -> None:
-        """Frozen first, for a look whether the provider is at work, as calls are short."""
+        """The provider is frozen until then, as calls are short."""
+        headers = {"authorization": f"Bearer {self.admin_key}"}
         until_s = time.monotonic() + within_s
-        while True:
-            self.gateway.signal(signal.SIGSTOP)
-            if self._arrived() - {line["id"] for line in self.bill()}:
-                break
-            self.gateway.signal(signal.SIGCONT)
-            assert time.monotonic() < until_s, "no call was under way when the gateway was to be killed"
-            time.sleep(LOOK_S)
-        self.kill_gateway()
-
-    def _arrived(self) -> set[str]:
-        """The latest calls, by their ids."""
-        answer = httpx.get(f"{self.sim_url}/_sim/requests", trust_env=False)
-        return {dict(request["headers"])["x-request-id"] for request in answer.json()}
+        self._sim.signal(signal.SIGSTOP)
+        try:
+            with httpx.Client(headers=headers, trust_env=False) as http:
+                while not under_way(http.get(f"{self.admin_url}/metrics").text):
+                    assert time.monotonic() < until_s, "no call was under way when the gateway was to be killed"
+                    time.sleep(LOOK_S)
+            self.kill_gateway()
+        finally:
+            self._sim.signal(signal.SIGCONT)
 
     def bill(self) -> list[dict[str, Any]]:
         """One line for each call that reached the provider."""
@@ -96,6 +94,10 @@ class Lab:
     def stop(self) -> None:
         self.gateway.stop()
         self._sim.stop()
+
+
+def under_way(metrics: str) -> float:
+    return sum(map(float, re.findall(r"^gateway_upstream_in_flight\S* (\S+)$", metrics, re.MULTILINE)))
 
 
 @contextmanager
