@@ -120,7 +120,9 @@ def _booked(database: Path) -> Said:
 
 
 def _reported(environ: Mapping[str, str]) -> Said:
-    rows = _office(environ, "/admin/v1/usage?group_by=tenant").json()["items"]
+    answer = _office(environ, "/admin/v1/usage?group_by=tenant")
+    assert answer.status_code == 200, answer.text
+    rows = answer.json()["items"]
     return (
         sum(row["input_tokens"] for row in rows),
         sum(row["output_tokens"] for row in rows),
