@@ -22,9 +22,10 @@ ANSWERS_MAX = 100_000
 GATHER_S = 0.02
 LOOK_S = 0.025
 RENEW_S = 4.0
-CLAIM_TRIES = 12
 TRIES = 200
 """Each `LOOK_S` apart: a caller waits for its answer, so others get to know it as long as that takes."""
+PATIENCE_S = 1.5
+"""A store that has just gone is waited for: with a claim that nobody knows of, the call may be paid twice."""
 
 
 class SharedAnswer:
@@ -120,6 +121,7 @@ class Replays:
         self._kept_bytes = 0
         self._answers: Answers | None = None
         self._begin: Begin | None = None
+        self._away_since_s: float | None = None
 
     def share(self, answers: Answers, begin: Begin) -> None:
         """`begin` takes care of work that goes on without a caller."""
@@ -133,7 +135,7 @@ class Replays:
             return found
         answer = found.answer
         try:
-            stored = await self._surely(partial(self._answers.claim, key, fingerprint, request_id), CLAIM_TRIES)
+            stored = await self._patiently(partial(self._answers.claim, key, fingerprint, request_id))
             if stored is None:
                 self.ended(key, keep=False)
                 return Mismatch()
@@ -193,9 +195,25 @@ class Replays:
             await self._clock.sleep_s(GATHER_S)
         return [*answer.since(at)]
 
-    async def _surely(self, call: Callable[[], Coroutine[object, object, _T]], tries: int = TRIES) -> _T:
+    async def _patiently(self, call: Callable[[], Coroutine[object, object, _T]]) -> _T:
+        """One that stays away is asked once by each. Raises BankAway."""
+        while True:
+            try:
+                found = await call()
+            except BankAway:
+                now_s = self._clock.monotonic_s()
+                if self._away_since_s is None:
+                    self._away_since_s = now_s
+                if now_s - self._away_since_s >= PATIENCE_S:
+                    raise
+                await self._clock.sleep_s(LOOK_S)
+            else:
+                self._away_since_s = None
+                return found
+
+    async def _surely(self, call: Callable[[], Coroutine[object, object, _T]]) -> _T:
         """A store that is busy for a moment is asked again. Raises BankAway."""
-        for _ in range(tries - 1):
+        for _ in range(TRIES - 1):
             try:
                 return await call()
             except BankAway:

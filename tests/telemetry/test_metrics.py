@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.domain.record import InVain, Provenance
+from gateway.domain.reply import Usage
 from gateway.telemetry import names
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.names import Instrument, Kind
@@ -62,6 +64,21 @@ def test_a_failover() -> None:
     assert counted(metrics, names.PANICS) == {("assistant",): 1}
     assert counted(metrics, names.STICKY) == {("assistant", "moved"): 1}
     assert counted(metrics, names.AGENT_COMPLETED) == {("claude", "anthropic"): 1}
+
+
+@pytest.mark.parametrize("priced", [True, False])
+def test_what_an_attempt_came_to_in_vain_counts_at_its_own_provider(priced: bool) -> None:
+    """In the record its cost is part of the whole, unless the answer has no price."""
+    first, *others = samples.FAILED_OVER.attempts
+    spent = InVain(Usage(900, 0), Provenance.ESTIMATED, 1_000_000)
+    record = replace(samples.FAILED_OVER, attempts=(replace(first, in_vain=spent), *others))
+    metrics = observed(record if priced else replace(record, cost_nano_usd=None))
+    cost = {("demo", "assistant", "openai"): 1_000_000}
+    answered = {("demo", "assistant", "anthropic"): 2_600_000} if priced else {}
+    assert counted(metrics, names.COST) == {**cost, **answered}
+    tokens = counted(metrics, names.TOKENS_USED)
+    assert tokens["demo", "assistant", "openai", "input", "estimated"] == 900
+    assert tokens["demo", "assistant", "anthropic", "input", "exact"] == 1_000
 
 
 def test_a_name_said_only_by_a_caller_is_no_label() -> None:
