@@ -145,7 +145,14 @@ STICKY = _counter("gateway.sticky", "{request}", "Sessions: kept, moved, new, ha
 ABORTS = _counter("gateway.stream.aborts", "{stream}", "Streams that broke after they had begun.", "model", "code")
 GONE = _counter("gateway.client.gone", "{request}", "Callers that hung up.", "model", "stage")
 TOKENS_USED = _counter(
-    "gateway.tokens", "{token}", "Tokens by kind.", "tenant", "model", "provider", "kind", "provenance"
+    "gateway.tokens",
+    "{token}",
+    "Tokens by kind, also of attempts without an answer that providers bill.",
+    "tenant",
+    "model",
+    "provider",
+    "kind",
+    "provenance",
 )
 COST = _counter("gateway.cost.usd", "{USD}", "What providers charge.", "tenant", "model", "provider", scale=1e-9)
 UNPRICED = _counter("gateway.unpriced", "{request}", "Requests whose cost is not known.", "model", "provider")
