@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class FileBlobs:
         self._folder.mkdir(parents=True, exist_ok=True)
         target = self._folder / name
         if not target.exists():
-            draft = self._folder / f".{name}.{os.getpid()}"
+            draft = self._folder / f".{name}.{uuid.uuid4().hex}"
             draft.write_bytes(data)
             draft.replace(target)
 

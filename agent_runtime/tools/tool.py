@@ -1,10 +1,13 @@
 """A tool, and the decorator that makes one of a typed function."""
 
 import asyncio
+import contextvars
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -17,6 +20,10 @@ from agent_runtime.tools.arguments import Arguments, SchemaArguments, first_prob
 Risk = Literal["read", "write", "dangerous"]
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TIMEOUT_S = 1_800.0
+THREADS = 64
+"""Plain functions that run at once in a process; the stores need the loop's own threads, which are few."""
+
+_THREADS = ThreadPoolExecutor(THREADS, "tool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,8 @@ def _runner(function: Function, arguments: ModelArguments, context_name: str | N
             values[context_name] = context
         if inspect.iscoroutinefunction(function):
             return await function(**values)
-        return await asyncio.to_thread(function, **values)
+        told = partial(contextvars.copy_context().run, function, **values)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, told)
 
     return run
 

@@ -1,5 +1,6 @@
 """What lies in Temporal's history."""
 
+import asyncio
 import base64
 import os
 from dataclasses import replace
@@ -48,6 +49,15 @@ async def test_large_payloads_lie_elsewhere_and_small_ones_stay(tmp_path: Path) 
     assert await codec.decode(kept) == [payload(b"x" * 5_000), payload(b"y")]
     with pytest.raises(ConfigError, match="same blobs"):
         await Codec(key=KEY).decode(kept)
+
+
+async def test_one_payload_that_many_keep_at_once_is_kept(tmp_path: Path) -> None:
+    """As parents do whose children begin with the same conversation."""
+    codec = Codec(blobs=FileBlobs(tmp_path / "blobs"), large_bytes=1_000)
+    large = payload(b"x" * 5_000_000)
+    kept = await asyncio.gather(*(codec.encode([large]) for _ in range(16)))
+    assert await codec.decode(kept[0]) == [large]
+    assert len(list((tmp_path / "blobs").iterdir())) == 1
 
 
 async def test_redis_can_hold_them_too(redis_url: str) -> None:
