@@ -1,6 +1,5 @@
 """What was spent, by whom and why: usage, the ledger, runs, single requests, and the audit trail."""
 
-import asyncio
 import csv
 import io
 import json
@@ -14,6 +13,7 @@ from gateway.admin.access import VIEW, Access
 from gateway.admin.endpoint import Call, Endpoint, page, whole
 from gateway.admin.office import Office
 from gateway.admin.problems import Problem, not_found
+from gateway.admin.threads import in_thread
 from gateway.domain.ledger import Entry
 from gateway.ports import Span
 
@@ -113,7 +113,7 @@ class _Accounts:
         if kind not in (None, "json"):
             raise Problem(400, "Invalid", f"format is {kind!r}; send json, jsonl or csv")
         cursor, count = call.page
-        found = await asyncio.to_thread(self._office.books.entries, span, _serial(cursor), count + 1)
+        found = await in_thread(self._office.books.entries, span, _serial(cursor), count + 1)
         following = str(found[count - 1][0]) if len(found) > count else None
         return page(call, [entry_out(entry) for _, entry in found[:count]], following)
 
@@ -122,7 +122,7 @@ class _Accounts:
         await self._office.settled()
         name = call.path("request_id")
         span = Span(tenant=call.scope, request=name)
-        found = await asyncio.to_thread(self._office.books.entries, span, 0, EXPORT_PAGE)
+        found = await in_thread(self._office.books.entries, span, 0, EXPORT_PAGE)
         record = self._office.running.record(name)
         if record is not None and call.scope not in (None, record.tenant):
             record = None
@@ -148,7 +148,7 @@ class _Accounts:
         cursor, count = call.page
         tenant = call.scope or call.query("tenant")
         before = _serial(cursor) if cursor else None
-        lines = await asyncio.to_thread(self._office.store.audit_lines, tenant, before, count + 1)
+        lines = await in_thread(self._office.store.audit_lines, tenant, before, count + 1)
         items = [
             shapes.AuditOut(
                 id=line.id,
@@ -170,7 +170,7 @@ class _Accounts:
         await self._office.settled()
         cursor, count = call.page
         after = _serial(cursor)
-        rows = await asyncio.to_thread(self._office.books.usage, span, groups, bucket, (after, count + 1))
+        rows = await in_thread(self._office.books.usage, span, groups, bucket, (after, count + 1))
         items = [
             shapes.UsageOut(
                 group=dict(row.group),
@@ -189,7 +189,7 @@ class _Accounts:
         """Page by page, so that no export holds more than one in memory."""
         after, first = 0, True
         while True:
-            found = await asyncio.to_thread(self._office.books.entries, span, after, EXPORT_PAGE)
+            found = await in_thread(self._office.books.entries, span, after, EXPORT_PAGE)
             rows = [entry_out(entry).model_dump(mode="json") for _, entry in found]
             yield _csv(rows, head=first) if kind == "csv" else b"".join(_line(row) for row in rows)
             if len(found) < EXPORT_PAGE:

@@ -1,6 +1,5 @@
 """What puts the books right: corrections by hand, by a price, and the comparison with what providers say."""
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import date
@@ -13,6 +12,7 @@ from gateway.admin.access import OPERATE, OWN_ADMIN, VIEW, Access
 from gateway.admin.endpoint import Call, Endpoint, shown
 from gateway.admin.office import Office
 from gateway.admin.problems import Problem, field, not_found
+from gateway.admin.threads import in_thread
 from gateway.config.prices import nano
 from gateway.domain.budget import Unit
 from gateway.domain.catalog import Deployment, Price
@@ -76,7 +76,7 @@ class _Corrections:
     async def verify(self, call: Call) -> Response:
         del call
         await self._office.settled()
-        wrong = list(await asyncio.to_thread(self._office.books.verify))
+        wrong = list(await in_thread(self._office.books.verify))
         try:
             wrong += await self._office.astray()
         except BankAway as error:
@@ -87,7 +87,7 @@ class _Corrections:
     async def adjust(self, call: Call) -> Response:
         given: shapes.AdjustIn = call.body
         office = self._office
-        who = await asyncio.to_thread(self._adjusted, given)
+        who = await in_thread(self._adjusted, given)
         now_s = office.clock.wall_s()
         name = f"adjust:{office.new_key('id')[0]}"
         entry = Entry(
@@ -175,7 +175,7 @@ class _Corrections:
         for row in given.rows:
             usd = 0 if row.usd is None else nano(row.usd)
             _add(theirs, (row.day if daily else None, row.model), (row.input_tokens, row.output_tokens, usd))
-        ours = await asyncio.to_thread(self._ours, given, daily)
+        ours = await in_thread(self._ours, given, daily)
         if daily and given.from_ is None and given.to is None:
             days = {day for day, _ in theirs}
             ours = {key: sums for key, sums in ours.items() if key[0] in days}

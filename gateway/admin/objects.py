@@ -1,6 +1,5 @@
 """Tenants and all that is theirs: create, read, change, delete, each with its audit line."""
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from gateway.admin.forms import (
 )
 from gateway.admin.office import Office
 from gateway.admin.problems import Problem, not_found
+from gateway.admin.threads import in_thread
 from gateway.domain.tenancy import AdminKeyRow, BudgetRow, KeyRow, LimitRow, Role, TenantRow
 
 DEPUTY_DIMENSIONS = frozenset({"key", "user"})
@@ -371,7 +371,7 @@ class _Objects:
         return Response(status_code=204)
 
     async def _admin_key(self, key_id: str) -> AdminKeyRow:
-        row = await asyncio.to_thread(self._office.store.get, AdminKeyRow, key_id)
+        row = await in_thread(self._office.store.get, AdminKeyRow, key_id)
         if row is None:
             raise not_found("admin key", key_id)
         return row
@@ -400,13 +400,13 @@ class _Objects:
         """What stands beside other limits only narrows them; what an operator has set may not be taken away."""
         if call.principal.role is not Role.TENANT_ADMIN:
             return
-        if await asyncio.to_thread(self._office.store.set_by, kind, object_id) != Role.TENANT_ADMIN.value:
+        if await in_thread(self._office.store.set_by, kind, object_id) != Role.TENANT_ADMIN.value:
             detail = f"this {kind} was set by an operator; a tenant-admin can add a narrower one beside it"
             raise Problem(403, "Forbidden", detail)
 
     async def _tenant(self, call: Call) -> TenantRow:
         name = call.path("tenant")
-        row = await asyncio.to_thread(self._office.store.get, TenantRow, name)
+        row = await in_thread(self._office.store.get, TenantRow, name)
         if row is None:
             raise not_found("tenant", name)
         return row
@@ -414,7 +414,7 @@ class _Objects:
     async def _of(self, call: Call, kind: Any, word: str) -> Any:
         """The object of the tenant in the path; what belongs to another one is not there."""
         name = call.path("id")
-        row = await asyncio.to_thread(self._office.store.get, kind, name)
+        row = await in_thread(self._office.store.get, kind, name)
         owner = None if row is None else row.budget.tenant if isinstance(row, BudgetRow) else row.tenant
         if row is None or owner != call.path("tenant"):
             raise not_found(word, name)
@@ -422,7 +422,7 @@ class _Objects:
 
     async def _rows(self, call: Call, kind: Any, tenant: str | None) -> tuple[Sequence[Any], str | None]:
         after, count = call.page
-        rows: Sequence[Any] = await asyncio.to_thread(self._office.store.page, kind, tenant, after, count + 1)
+        rows: Sequence[Any] = await in_thread(self._office.store.page, kind, tenant, after, count + 1)
         cursor = _id(rows[count - 1]) if len(rows) > count else None
         return rows[:count], cursor
 
@@ -433,7 +433,7 @@ class _Objects:
     async def _budget_out(self, row: BudgetRow) -> shapes.BudgetOut:
         await self._office.settled()
         window = row.budget.window(self._office.clock.wall_s())
-        spent = await asyncio.to_thread(self._office.books.sums, row.budget, window.starts_s, window.ends_s)
+        spent = await in_thread(self._office.books.sums, row.budget, window.starts_s, window.ends_s)
         return budget_out(row, self._office.clock.wall_s(), spent)
 
     async def _create(self, call: Call, kind: str, row: Any, out: BaseModel, tenant: str | None) -> Response:

@@ -1,6 +1,5 @@
 """What the admin API works with, and how its changes are made: in a thread, with an audit line, or not at all."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 
 from gateway.admin.endpoint import Call
 from gateway.admin.problems import Problem, not_found
+from gateway.admin.threads import in_thread
 from gateway.domain.catalog import Catalog
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.tenancy import AuditLine
@@ -81,7 +81,7 @@ class Office:
     async def change(self, kind: str, object_id: str, work: Callable[[], _T]) -> _T:
         """In force here when this returns, and in every other process within a second."""
         try:
-            done = await asyncio.to_thread(work)
+            done = await in_thread(work)
         except Taken:
             raise Problem(409, "Taken", f"there is a {kind} {object_id!r} already") from None
         except NotThere as error:

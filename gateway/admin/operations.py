@@ -1,6 +1,5 @@
 """The gateway as it runs: targets and their health, what is in force, prices, and what a request would meet."""
 
-import asyncio
 import dataclasses
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from gateway.admin.access import OPERATE, OWN_ADMIN, VIEW, Access
 from gateway.admin.endpoint import Call, Endpoint, page
 from gateway.admin.office import Office
 from gateway.admin.problems import not_found
+from gateway.admin.threads import in_thread
 from gateway.domain.budget import Unit
 from gateway.domain.money import ceiling_nano_usd
 from gateway.domain.tenancy import TenantRow
@@ -90,7 +90,7 @@ class _Operations:
         routes = office.running.catalog().routes
         if given.model not in routes:
             raise not_found("model", given.model)
-        row = await asyncio.to_thread(office.store.get, TenantRow, given.tenant)
+        row = await in_thread(office.store.get, TenantRow, given.tenant)
         if row is None:
             raise not_found("tenant", given.tenant)
         now_s = office.clock.wall_s()
@@ -114,7 +114,7 @@ class _Operations:
                     }
                 )
         await office.settled()
-        budgets = await asyncio.to_thread(self._budgets, given, worst, now_s)
+        budgets = await in_thread(self._budgets, given, worst, now_s)
         allowed = not row.blocked and (not row.models or given.model in row.models)
         fits = allowed and all(one["fits"] or one["mode"] == "shadow" for one in budgets)
         return JSONResponse({"admitted": fits, "allowed": allowed, "targets": shown, "budgets": budgets})

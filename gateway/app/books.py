@@ -5,8 +5,10 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from gateway.domain.budget import Budget, Crossing
 from gateway.domain.ledger import CORRECTIONS
@@ -25,6 +27,7 @@ LOOKS = 5
 LOOK_S = 0.4
 """How often and how far apart counters are held against the ledger: other processes report in the meantime."""
 
+_T = TypeVar("_T")
 _log = logging.getLogger("meterway")
 
 
@@ -54,6 +57,7 @@ class Books:
         self._dead: list[str] = []
         self._may_finish = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._thread = ThreadPoolExecutor(1, "books")
 
     def share(
         self,
@@ -97,7 +101,8 @@ class Books:
                     await self.finish_dead()
                 await self.accounts.give_back()
         if self._keeper is not None:
-            await asyncio.to_thread(self._keeper.finish)
+            await self._in_thread(self._keeper.finish)
+            self._thread.shutdown(wait=False)
 
     async def adopt(self, rows: Sequence[BudgetRow]) -> None:
         """Budgets that are new begin with what the ledger says was charged in their window."""
@@ -201,10 +206,14 @@ class Books:
     async def caught_up(self) -> None:
         """Returns when the ledger has everything that is on record now."""
         if self._keeper is not None:
-            await asyncio.to_thread(self._keeper.follow)
+            await self._in_thread(self._keeper.follow)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        """One for all who wait for the ledger, so that they cannot take every thread of the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _recover(self, keeper: Bookkeeper) -> None:
-        for boot in await asyncio.to_thread(keeper.recover):
+        for boot in await self._in_thread(keeper.recover):
             _log.warning("finished the journal of a process that had died (%s)", boot)
             self._dead.append(boot)
 
@@ -240,7 +249,7 @@ class Books:
             if not keeper.behind:
                 continue
             try:
-                await asyncio.to_thread(keeper.follow)
+                await self._in_thread(keeper.follow)
             except Exception as error:  # noqa: BLE001  # whatever the database says, the books go on from here
                 if not broken:
                     _log.error("the ledger cannot be written, the journal keeps what is charged: %s", error)

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ TTL_S = 86_400.0
 ALL_BYTES_MAX = 256 * 1024 * 1024
 ANSWERS_MAX = 100_000
 DELETED_AT_ONCE = 500
+THREADS = 2
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -63,6 +65,7 @@ class SqlAnswers:
         self._unwritten: list[_Row] = []
         self._unwanted: list[bytes] = []
         self._writing = False
+        self._threads = ThreadPoolExecutor(THREADS, "answers")
         self._recall()
 
     def _recall(self) -> None:
@@ -107,7 +110,7 @@ class SqlAnswers:
         if known is None or known.request_id != request_id:
             return None
         try:
-            found = await asyncio.to_thread(self._sealed, name, request_id)
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, self._sealed, name, request_id)
         except StoreFailed as error:
             raise BankAway(str(error)) from error
         frames = [self._sealing.opened(seal, request_id, frame) for frame in found]
@@ -136,7 +139,7 @@ class SqlAnswers:
             rows, self._unwritten = self._unwritten, []
             unwanted, self._unwanted = self._unwanted, []
             try:
-                await asyncio.to_thread(self._write, rows, unwanted)
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._write, rows, unwanted)
             except StoreFailed as error:
                 _log.warning("%d answers under idempotency keys will not outlive this process: %s", len(rows), error)
             else:
