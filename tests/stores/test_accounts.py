@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
@@ -315,5 +315,18 @@ class Books(RuleBasedStateMachine):
             assert self.house.accounts.left(budget, "acme") == max(0, left)
 
 
-Books.TestCase.settings = settings(max_examples=500, stateful_step_count=100, deadline=None)
-TestBooks = Books.TestCase
+STEPS = 100
+
+
+def run(examples: int) -> None:
+    run_state_machine_as_test(Books, settings=settings(max_examples=examples, stateful_step_count=STEPS, deadline=None))
+
+
+def test_i1_i2_i3_the_accounts_are_their_oracle_in_any_order() -> None:
+    run(60)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_i1_i2_i3_the_accounts_are_their_oracle_for_long() -> None:
+    run(500)
