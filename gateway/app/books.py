@@ -165,7 +165,11 @@ class Books:
         apart, found = self._rows, list[str]()
         for look in range(LOOKS):
             await asyncio.sleep(LOOK_S if look else 0.0)
-            apart, found = await self._apart(apart)
+            try:
+                apart, found = await self._apart(apart)
+            except BankAway:
+                if look == LOOKS - 1:
+                    raise
             if not apart:
                 break
         return found

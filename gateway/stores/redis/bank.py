@@ -241,7 +241,10 @@ class RedisBank:
             answer = await self._once(book, script, keys, words)
             if answer[0] in (b"OK", b"NO"):
                 return answer
+            known = book.epoch
             await self._heed(book, answer)
+            if known and book.epoch != known and script is scripts.REPORT and keys:
+                raise BankAway(f"the counters of {book.tenant!r} were rebuilt: what was spent is to be said anew")
         raise BankAway(f"the counters of {book.tenant!r} are being rebuilt")
 
     async def _heed(self, book: _Book, answer: list[Any]) -> None:
