@@ -233,17 +233,23 @@ class RedisBank:
             await self._registry.register((book.name,))
             book.registered = True
 
-    async def _call(self, book: _Book, script: Script, keys: Sequence[str], words: Sequence[Word]) -> list[Any]:
-        """Until it is answered with OK or NO: follows a rebuild and a sweep, begins a rebuild."""
+    async def _call(
+        self, book: _Book, script: Script, keys: Sequence[str], words: Sequence[Word], *, figures: bool = False
+    ) -> list[Any]:
+        """Until it is answered with OK or NO: follows a rebuild and a sweep, begins a rebuild.
+
+        `figures` of what was spent are old after a rebuild: BankAway, so that they are said anew. The ledger may know
+        more by then, and would seem to have known it before the process did.
+        """
         for _ in range(ROUNDS_MAX):
             if book.unsaid or book.swept:
                 await self._say_again(book)
             answer = await self._once(book, script, keys, words)
             if answer[0] in (b"OK", b"NO"):
                 return answer
-            known = book.epoch
+            epoch = book.epoch
             await self._heed(book, answer)
-            if known and book.epoch != known and script is scripts.REPORT and keys:
+            if figures and book.epoch != epoch:
                 raise BankAway(f"the counters of {book.tenant!r} were rebuilt: what was spent is to be said anew")
         raise BankAway(f"the counters of {book.tenant!r} are being rebuilt")
 
@@ -282,7 +288,8 @@ class RedisBank:
         totals: list[int] = []
         for at in range(0, max(1, len(standings)), CHUNK):
             part = standings[at : at + CHUNK]
-            answer = await self._call(book, scripts.REPORT, *_reported(book, part, again=False))
+            said = _reported(book, part, again=False)
+            answer = await self._call(book, scripts.REPORT, *said, figures=bool(part))
             self._tell_odd(book, part, answer[-1])
             for standing in part:
                 _remember(book, standing)
