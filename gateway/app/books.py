@@ -213,7 +213,7 @@ class Books:
             await self._in_thread(self._keeper.follow)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        """One for all who wait for the ledger, so that they cannot take every thread of the loop."""
+        """One thread: the keeper asks for it, and those who wait for the ledger leave the loop its own."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _recover(self, keeper: Bookkeeper) -> None:

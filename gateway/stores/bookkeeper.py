@@ -1,6 +1,5 @@
 """Carries the journal into the ledger: follows the running one, finishes those of processes that died."""
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +59,7 @@ class Reader:
 
 
 class Bookkeeper:
-    """All of it blocks and may be called from any thread: one at a time is let in."""
+    """Everything blocks, and is called in one thread alone: what a second one returned from would be forgotten."""
 
     def __init__(self, journal: FileJournal, ledger: Ledger, wall_s: Callable[[], float]) -> None:
         self._journal = journal
@@ -71,7 +70,6 @@ class Bookkeeper:
         self._offset = 0
         self._removed = 0
         self._unsaved: list[Entry] = []
-        self._turn = threading.RLock()
 
     @property
     def behind(self) -> bool:
@@ -81,23 +79,21 @@ class Bookkeeper:
     def follow(self) -> int:
         """Everything that is on record by now, and how many entries that were; a failed batch is appended again."""
         told = 0
-        with self._turn:
-            while self._unsaved or self.behind:
-                if not self._unsaved and not self._read_on():
-                    break
-                if self._unsaved:
-                    self._ledger.append(self._unsaved)
-                told += len(self._unsaved)
-                self._unsaved = []
+        while self._unsaved or self.behind:
+            if not self._unsaved and not self._read_on():
+                break
+            if self._unsaved:
+                self._ledger.append(self._unsaved)
+            told += len(self._unsaved)
+            self._unsaved = []
         return told
 
     def finish(self) -> None:
         """At an orderly end: all is in the ledger, nothing needs to be kept."""
-        with self._turn:
-            self.follow()
-            self._journal.close()
-            if not self._reader.running:
-                remove(self._journal.folder, self._journal.boot)
+        self.follow()
+        self._journal.close()
+        if not self._reader.running:
+            remove(self._journal.folder, self._journal.boot)
 
     def recover(self) -> list[str]:
         """Finishes the journals of dead processes; their boots."""

@@ -1,13 +1,19 @@
 """The books of a process, and what they do for those that died."""
 
 import asyncio
+import threading
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from gateway.app.books import Books
 from gateway.clock import SystemClock
-from gateway.ports import BankAway, StoreFailed
+from gateway.domain.ledger import Entry
+from gateway.formats.journal import Closed, Opened
+from gateway.ports import BankAway, Ledger, Span, StoreFailed
 from gateway.stores.bank import OwnBank
+from gateway.stores.sql.opening import Kept
 
 BOUND_S = 10.0
 
@@ -57,3 +63,37 @@ async def test_a_dead_process_waits_until_the_budgets_are_known() -> None:
     finally:
         await books.__aexit__(None, None, None)
     assert told == []
+
+
+async def test_the_ledger_misses_nothing_where_several_wait_for_it_at_once(tmp_path: Path) -> None:
+    """`ledger verify`, an orderly end and the gateway's own task all follow the journal; one of them has left."""
+    kept = Kept(f"sqlite:///{tmp_path}/books.db")
+    writing, go_on, alone = threading.Event(), threading.Event(), threading.Lock()
+
+    class SlowLedger:
+        def append(self, entries: list[Entry]) -> None:
+            assert alone.acquire(blocking=False), "a thread that returns forgets what the other has read"
+            kept.ledger.append(entries)
+            writing.set()
+            go_on.wait(BOUND_S)
+            alone.release()
+
+    books = Books(SystemClock(), lambda crossing: None)
+    books.keep(cast(Ledger, SlowLedger()), tmp_path / "journal")
+    async with books:
+        written(books, "r1")
+        left = asyncio.create_task(books.caught_up())
+        await asyncio.to_thread(writing.wait, BOUND_S)
+        left.cancel()
+        written(books, "r2")
+        others = [asyncio.create_task(books.caught_up()) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        go_on.set()
+        await asyncio.gather(*others)
+        assert [entry.request_id for _, entry in kept.ledger.entries(Span(), 0, 10)] == ["r1", "r2"]
+    kept.close()
+
+
+def written(books: Books, name: str) -> None:
+    books.journal.write(Opened(f"{name}.1", name, "acme", "key", 1.0, "m", "a", "gpt", "p", 20, 3_000, 120))
+    books.journal.write(Closed(f"{name}.1", "post", 2.0, (20, 5), 700, 25, "exact", "p"))

@@ -4,18 +4,14 @@ import errno
 import os
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.ledger import Entry
 from gateway.formats.journal import Closed, Fact, Opened, fact_of, line_of
-from gateway.ports import JournalFailed, Ledger, Span
+from gateway.ports import JournalFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import Bookkeeper
 from gateway.stores.journal import CLOSING_BYTES, FileJournal, lines, orphans, segments
@@ -171,34 +167,4 @@ def test_the_ledger_follows_over_segments_and_only_what_runs_is_kept(tmp_path: P
     keeper.finish()
     assert segments(tmp_path / "journal", "boot") == []
     assert kept.ledger.entries_of_request("runs long")[0].cost_nano_usd == 700
-    kept.close()
-
-
-def test_the_ledger_misses_nothing_of_a_journal_that_two_threads_follow(tmp_path: Path) -> None:
-    """`ledger verify` and an orderly end follow the journal too, while the gateway's own task is amid a batch."""
-    kept = Kept(f"sqlite:///{tmp_path}/books.db")
-    writing, told, alone = threading.Event(), threading.Event(), threading.Lock()
-
-    class SlowLedger:
-        def append(self, entries: list[Entry]) -> None:
-            assert alone.acquire(blocking=False), "a thread that returns forgets what the other has read"
-            kept.ledger.append(entries)
-            writing.set()
-            told.wait(0.2)
-            alone.release()
-
-    journal = FileJournal(tmp_path / "journal", "boot")
-    keeper = Bookkeeper(journal, cast(Ledger, SlowLedger()), lambda: 3.0)
-    journal.write(opened("r1"))
-    journal.write(closed("r1"))
-    with ThreadPoolExecutor() as threads:
-        first = threads.submit(keeper.follow)
-        assert writing.wait(10)
-        journal.write(opened("r2"))
-        journal.write(closed("r2"))
-        second = threads.submit(keeper.follow)
-        second.add_done_callback(lambda _: told.set())
-        assert first.result(10) + second.result(10) == 2
-    assert [entry.request_id for _, entry in kept.ledger.entries(Span(), 0, 10)] == ["r1", "r2"]
-    journal.close()
     kept.close()
