@@ -12,6 +12,7 @@ from gateway.http.cycle import DoorCycle
 from gateway.http.limits import DoorLimits
 from gateway.http.listener import Listener
 from gateway.http.protocol import DoorProtocol, Serve
+from gateway.listening import listen
 
 STOP_S = 1.5
 """How long interrupted requests have to say their last word and settle."""
@@ -56,15 +57,13 @@ class DrainingServer(uvicorn.Server):
         self.config.load()
         self.server_state.connections, self.server_state.tasks = self.listener.connections, self.listener.tasks
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
+        self.servers = await listen(
             lambda: DoorProtocol(self.listener, self._call, loop),
             self.config.host,
             self.config.port,
             backlog=self.config.backlog,
             reuse_port=self._shared_port,
-            start_serving=True,
         )
-        self.servers = [server]
         await self._tick()
         self.started = True
 

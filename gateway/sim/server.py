@@ -9,6 +9,7 @@ from typing import Final, Self
 from urllib.parse import unquote
 
 from gateway.clock import SystemClock
+from gateway.listening import listen
 from gateway.ports import Clock
 from gateway.sim import door, gemini, models
 from gateway.sim.ask import ANTHROPIC, PATHS, Ask, BadRequest, Dialect, read_ask
@@ -48,7 +49,7 @@ class Simulator:
         self.base = ""
         self._clock: Clock = SystemClock() if clock is None else clock
         self._tls = tls
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop
         self._connections: set[Connection] = set()
         self._calls: set[Call] = set()
@@ -61,24 +62,24 @@ class Simulator:
         """Listen; the base address, without `/v1`."""
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._server = await self._loop.create_server(
-            lambda: Connection(self, self._loop), host, port, ssl=self._tls, backlog=1024
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._servers = await listen(lambda: Connection(self, self._loop), host, port, backlog=1024, tls=self._tls)
+        self.port = self._servers[0].sockets[0].getsockname()[1]
         self.base = f"{'http' if self._tls is None else 'https'}://{host}:{self.port}"
         return self.base
 
     async def stop(self) -> None:
         """Drop every connection; calls still open are billed as cut."""
-        if self._server is not None:
-            self._server.close()
+        if self._servers:
+            for server in self._servers:
+                server.close()
             for connection in list(self._connections):
                 connection.transport.abort()
             async with asyncio.timeout(STOP_S):
                 while self._connections:
                     await self._change()
-            await self._server.wait_closed()
-            self._server = None
+            for server in self._servers:
+                await server.wait_closed()
+            self._servers = []
         self.bill.close()
 
     async def __aenter__(self) -> Self:

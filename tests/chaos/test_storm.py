@@ -29,7 +29,7 @@ async def test_f17_a_storm_of_hang_ups_closes_every_call_upstream_and_leaves_not
         await crowd(house, 20, first=10_000)
         upstream.drop_idle()
         await quiet(house)
-        tasks, files = len(asyncio.all_tasks()), psutil.Process().num_fds()
+        tasks, files = len(asyncio.all_tasks()), descriptors()
         sim.reset()
         house.records.clear()
 
@@ -68,7 +68,7 @@ async def test_f17_a_storm_of_hang_ups_closes_every_call_upstream_and_leaves_not
         await quiet(house)
         gc.collect()
         assert len(asyncio.all_tasks()) == tasks
-        assert psutil.Process().num_fds() == files
+        assert descriptors() == files
 
 
 async def caller(house: House, plans: list[tuple[int, bool, float]], left_s: dict[str, float]) -> None:
@@ -98,6 +98,12 @@ async def quiet(house: House) -> None:
         state = house.gateway.server.server_state
         while state.tasks or state.connections or house.sims["a"].connection_count > pooled(house):
             await asyncio.sleep(0.005)
+
+
+def descriptors() -> int:
+    """Without those of the database, whose pool opens a further connection where two threads ask at once."""
+    process = psutil.Process()
+    return process.num_fds() - sum("books.db" in file.path for file in process.open_files())
 
 
 def pooled(house: House) -> int:
