@@ -227,7 +227,7 @@ class Bank(Protocol):
         ...
 
     async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
-        """What all processes have spent, by counter. Raises BankAway."""
+        """What all processes have spent, by counter. Raises BankAway, and then the figures are to be said anew."""
         ...
 
 

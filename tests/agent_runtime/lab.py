@@ -18,6 +18,7 @@ from tests.redis import free_port
 HERE = Path(__file__).parent
 CHILDREN = 50
 LOOK_S = 0.02
+"""Between two looks at the metrics of another process, which says nothing when a call begins."""
 
 
 class Lab:

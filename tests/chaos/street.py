@@ -18,12 +18,12 @@ import msgspec
 import psutil
 
 from gateway.app.workers import WORKER
-from gateway.ports import Span
 from gateway.sim.server import Simulator
 from gateway.stores.sql.opening import Kept
 from tests.e2e.processes import METERWAY, Process
 from tests.redis import Sentinels, Server
 from tests.rows.talk import Seen, request, talk
+from tests.sums import Said, in_all, sum_of
 
 KEY = "gw_caller_one_0123456789"
 ADMIN_KEY = "q7Xk2vN9pLr4sT8wZb3mYc6hJf1dGa5e"
@@ -179,28 +179,25 @@ class Street:
 
     # What each of the six says: input tokens, output tokens, nano-USD; None for what it does not know.
 
-    def billed(self) -> tuple[int, int, int]:
+    def billed(self) -> Said:
         """The provider."""
         lines = list(self.sim.bill)
         tokens = sum(line.input_tokens for line in lines), sum(line.output_tokens for line in lines)
         return *tokens, self.cost(*tokens)
 
-    def booked(self) -> tuple[int, int, int]:
+    def booked(self) -> Said:
         """The ledger."""
-        kept = Kept(self.database)
-        with contextlib.closing(kept):
-            found = [entry for line in self.sim.bill for entry in kept.ledger.entries_of_request(line.id)]
-        usage = sum(entry.usage.input for entry in found), sum(entry.usage.output for entry in found)
-        return *usage, sum(entry.cost_nano_usd for entry in found)
+        with contextlib.closing(Kept(self.database)) as kept:
+            return sum_of(entry for line in self.sim.bill for entry in kept.ledger.entries_of_request(line.id))
 
-    def seen(self) -> tuple[int, int, int]:
+    def seen(self) -> Said:
         """The callers, of calls that they began."""
         begun = [seen for seen in self.answers if seen.status == 200 and "x-gateway-replay-of" not in seen.headers]
         told = [usage for seen in begun for usage in usages(seen)]
         tokens = sum(usage["prompt_tokens"] for usage in told), sum(usage["completion_tokens"] for usage in told)
         return *tokens, self.cost(*tokens)
 
-    async def reported(self) -> tuple[int, int, int]:
+    async def reported(self) -> Said:
         """The usage API."""
         async with self.office() as client:
             answer = await client.get("/admin/v1/usage", params={"group_by": "tenant"})
@@ -213,7 +210,7 @@ class Street:
             return None, None, None
         return None, None, sum(spent for spent, _ in lent_out(self.store))
 
-    async def measured(self) -> tuple[int, int, int]:
+    async def measured(self) -> Said:
         """The metrics of all workers."""
         sums: Counter[str] = Counter()
         for number in range(self.workers):
@@ -225,7 +222,7 @@ class Street:
         totals = [sums[f"agent_llm_tokens_{kind}_sum"] // NANO for kind in ("input", "output")]
         return totals[0], totals[1], sums["gateway_cost_usd_total"]
 
-    async def agreed(self) -> tuple[int, int, int]:
+    async def agreed(self) -> Said:
         """What all six say, once the last of them has heard of it. Fails with what each says."""
         until_s = time.monotonic() + SETTLED_S
         await self.sim.idle()
@@ -255,12 +252,10 @@ class Street:
             assert time.monotonic() < until_s, {"ledger": booked, **said}
             await asyncio.sleep(0.1)
 
-    def kept_in_all(self) -> tuple[int, int, int]:
+    def kept_in_all(self) -> Said:
         """The ledger, also of calls that never came to the provider."""
         with contextlib.closing(Kept(self.database)) as kept:
-            found = [entry for _, entry in kept.ledger.entries(Span(), 0, 1_000_000)]
-        usage = sum(entry.usage.input for entry in found), sum(entry.usage.output for entry in found)
-        return *usage, sum(entry.cost_nano_usd for entry in found)
+            return in_all(kept.ledger)
 
     def office(self, worker: int = 0) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}

@@ -10,13 +10,14 @@ import httpx
 import msgspec
 
 from gateway.domain.record import Provenance
-from gateway.ports import Span
 from gateway.stores.sql.opening import Kept
+from tests.sums import Said, in_all
 
 SETTLED_S = 10.0
+LOOK_S = 0.1
+"""Another process is waited for, which says nothing when it is done."""
+
 NANO = 10**9
-Said = tuple[int, int, int]
-"""Input tokens, output tokens, nano-USD."""
 
 
 class InVain(msgspec.Struct):
@@ -61,7 +62,7 @@ def reconciled(environ: Mapping[str, str], database: Path) -> None:
     """Access log, metrics, ledger, usage API and the bill of the simulator agree; `environ` is the lab's."""
     until_s = time.monotonic() + SETTLED_S
     while (apart := _apart(environ, database)) and time.monotonic() < until_s:
-        time.sleep(0.1)
+        time.sleep(LOOK_S)
     assert not apart, apart
 
 
@@ -111,12 +112,7 @@ def _measured(environ: Mapping[str, str]) -> Said:
 
 def _booked(database: Path) -> Said:
     with contextlib.closing(Kept(f"sqlite:///{database}")) as kept:
-        entries = [entry for _, entry in kept.ledger.entries(Span(), 0, 1_000_000)]
-    return (
-        sum(entry.usage.input for entry in entries),
-        sum(entry.usage.output for entry in entries),
-        sum(entry.cost_nano_usd for entry in entries),
-    )
+        return in_all(kept.ledger)
 
 
 def _reported(environ: Mapping[str, str]) -> Said:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from gateway.domain.record import ExchangeRecord, Provenance
 from gateway.ports import Span
+from tests.sums import Said, in_all
 
 if TYPE_CHECKING:
     from tests.rows.house import House
 
 SETTLED_S = 5.0
-Said = tuple[int, int, int]
-"""Input tokens, output tokens, nano-USD."""
 
 
 async def reconciled(house: "House") -> None:
@@ -30,7 +29,10 @@ async def _apart(house: "House") -> list[object]:
         apart.append({"records": recorded, "metrics": measured})
     if house.books is not None:
         await house.gateway.books.caught_up()
-        booked, reported = await asyncio.to_thread(_booked, house), await asyncio.to_thread(_reported, house)
+        booked, reported = (
+            await asyncio.to_thread(in_all, house.gateway.kept.ledger),
+            await asyncio.to_thread(_reported, house),
+        )
         if booked != reported or booked != recorded:
             apart.append({"ledger": booked, "usage report": reported, "records": recorded})
     return apart
@@ -74,15 +76,6 @@ async def _measured(house: "House") -> Said:
     )
     cost_usd = sum((await house.metric("gateway_cost_usd_total")).values())
     return round(inputs), round(outputs), round(cost_usd * 1e9)
-
-
-def _booked(house: "House") -> Said:
-    entries = [entry for _, entry in house.gateway.kept.ledger.entries(Span(), 0, 1_000_000)]
-    return (
-        sum(entry.usage.input for entry in entries),
-        sum(entry.usage.output for entry in entries),
-        sum(entry.cost_nano_usd for entry in entries),
-    )
 
 
 def _reported(house: "House") -> Said:

@@ -9,9 +9,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from gateway.app.books import Books
 from gateway.domain.budget import Budget, Claim, Unit
@@ -24,15 +23,17 @@ from gateway.domain.tenancy import BudgetRow
 from gateway.formats.journal import Beat, Closed, Opened
 from gateway.ports import Hold, Span
 from gateway.stores.accounts import AccountHold
+from gateway.stores.journal import FileJournal
 from gateway.stores.sql.opening import Kept
 from tests.clock import ToldClock
+from tests.machines import play
+from tests.sums import ENTRIES_MAX
 
 DAY = Budget("day", "acme", 1_000, Unit.NANO_USD, Period.DAY)
 MONTH = Budget("month", "acme", 5_000, Unit.NANO_USD, Period.MONTH)
 TOKENS = Budget("tokens", "acme", 900, Unit.TOKENS, Period.HOUR)
 BUDGETS = (DAY, MONTH, TOKENS)
 COSTS = st.integers(0, 250)
-STEPS = 100
 
 
 @dataclass
@@ -166,7 +167,8 @@ class DiskMachine(RuleBasedStateMachine):
             await asyncio.gather(*tasks, return_exceptions=True)
 
         self.runner.run(ended())
-        self.books.journal.close()  # type: ignore[attr-defined]  # a FileJournal
+        assert isinstance(self.books.journal, FileJournal)
+        self.books.journal.close()
 
     def charge(self, request: Request, cost: int) -> None:
         self.charged[request.name] = cost
@@ -191,24 +193,17 @@ class DiskMachine(RuleBasedStateMachine):
     def look_into_the_ledger(self) -> None:
         """Every last word once (I3), none missing (I4), and what it says is what was charged."""
         self.runner.run(self.books.caught_up())
-        entries = [entry for _, entry in self.kept.ledger.entries(Span(), 0, 1_000_000)]
+        entries = [entry for _, entry in self.kept.ledger.entries(Span(), 0, ENTRIES_MAX)]
         assert len({entry.request_id for entry in entries}) == len(entries), "I3"
         assert {entry.request_id: entry.cost_nano_usd for entry in entries} == dict(self.charged), "I4"
         assert self.kept.ledger.verify() == []
 
 
-def run(examples: int) -> None:
-    programme = settings(
-        max_examples=examples, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    run_state_machine_as_test(DiskMachine, settings=programme)
-
-
 def test_i2_i3_i4_the_books_on_disk_are_their_oracle_through_any_crash() -> None:
-    run(50)
+    play(DiskMachine, 50)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_i2_i3_i4_the_books_on_disk_are_their_oracle_for_long() -> None:
-    run(500)
+    play(DiskMachine, 500)
