@@ -16,12 +16,21 @@ from gateway.domain.reply import Reply, Usage
 from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
-from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, Directory, KeyRow, LimitRow, TenantRow
+from gateway.domain.tenancy import (
+    AdminKeyRow,
+    AuditLine,
+    BudgetRow,
+    Directory,
+    ErasureRow,
+    KeyRow,
+    LimitRow,
+    TenantRow,
+)
 from gateway.domain.value import value
 from gateway.formats.journal import Beat, Closed, Opened
 
-OwnedRow = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow
-_Row = TypeVar("_Row", TenantRow, KeyRow, LimitRow, BudgetRow, AdminKeyRow)
+OwnedRow = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow | ErasureRow
+_Row = TypeVar("_Row", TenantRow, KeyRow, LimitRow, BudgetRow, AdminKeyRow, ErasureRow)
 
 
 class Clock(Protocol):
@@ -419,6 +428,11 @@ class LedgerReports(Protocol):
 
     def verify(self) -> Sequence[str]:
         """What cannot be, in words; empty when the books agree."""
+        ...
+
+    def forget(self, order: ErasureRow, from_s: float, to_s: float, named: Sequence[str]) -> int:
+        """Books entries of the order's user that were reserved in [from_s, to_s) under the order's id, without their
+        conversation; how many. `named` are the tenant's budgets whose accounts are not those of users."""
         ...
 
 

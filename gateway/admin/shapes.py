@@ -267,6 +267,24 @@ class EntryOut(Shape):
     cause: str
 
 
+class ErasureIn(Shape):
+    """Whom to forget, as requests named the user."""
+
+    user: Annotated[str, Field(min_length=1)]
+
+
+class ErasureOut(Shape):
+    """`id` stands in the ledger in the place of the name. `entries` have lost it by this call; those in the running
+    windows of the budgets `held_by` lose it when those end, at `held_until` the last (null: not by themselves)."""
+
+    id: str
+    tenant: str
+    created_at: datetime
+    entries: int | None
+    held_by: list[str]
+    held_until: datetime | None
+
+
 class AdjustIn(Shape):
     """A correction by hand: the amount may be negative. `of` says whose account of the budget is meant."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from gateway.app.books import Books
 from gateway.app.dialects import DIALECTS
 from gateway.app.doorkeeper import Doorkeeper, pepper_beside
+from gateway.app.erasures import Erasures
 from gateway.app.sims import Sims
 from gateway.app.told import Told
 from gateway.clock import SystemClock
@@ -100,6 +101,7 @@ class Gateway:
         self.door = Door(self._desk, loaded.catalog, self._limits, other)
         self.server = self._data_plane(loaded)
         self.admin: DrainingServer | None = None
+        self._erasures: Erasures | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -111,6 +113,9 @@ class Gateway:
             await self._stack.enter_async_context(self.doorkeeper)
             await self.doorkeeper.begin(directory, self._loaded.catalog)
             await self.books.finish_dead()
+            if directory is not None:
+                erasures = Erasures(self._clock, directory, self.kept.ledger)
+                self._erasures = await self._stack.enter_async_context(erasures)
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
@@ -218,7 +223,7 @@ class Gateway:
     async def _admin_plane(self, admin: Admin, directory: DirectoryStore | None) -> DrainingServer:
         room = await asyncio.to_thread(import_module, "gateway.app.offices")
         running = room.running_of(self.door, self.health, lambda: self._loaded, self.reload, self.told.recent.find)
-        kept = None if directory is None else (directory, self.kept.ledger)
+        kept = None if directory is None else (directory, self.kept.ledger, self._erasures)
         told = {"key": admin.key, "metrics": self.told.prometheus}
         app = room.admin_app(self._clock, self.books, self.doorkeeper, kept, running, **told)
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)

@@ -254,6 +254,27 @@ def adjust_ledger(
     done(Remote(url).ask("POST", "/ledger/adjust", body), "attempt_id", as_json=as_json)
 
 
+@ledger.command("erase")
+def erase_user(
+    tenant: Tenant,
+    user: Annotated[str, typer.Option(help="As requests named it.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Forget a user: an alias stands in the ledger in its place; every figure stays.
+
+    What a budget for users still counts keeps the name until that budget's window ends.
+    """
+    said = Remote(url).ask("POST", f"/tenants/{quote(tenant)}/erasures", {"user": user})
+    if as_json:
+        done(said, as_json=True)
+        return
+    typer.echo(f"{said['entries']} entries are of {said['id']} now")
+    if said["held_by"]:
+        end = said["held_until"] or "they are deleted"
+        typer.echo(f"others follow by themselves; these budgets count them until {end}: {', '.join(said['held_by'])}")
+
+
 @ledger.command("rerate")
 def rerate_ledger(
     provider: Annotated[str, typer.Option(help="Its name in the configuration.")],

@@ -1,5 +1,6 @@
 """Who may call: tenants, their keys, limits and budgets, and the keys of the admin API, as the directory keeps them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -87,6 +88,23 @@ class AdminKeyRow:
     revoked_at_s: float | None = None
     created_at_s: float = 0.0
     revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureRow:
+    """An order to forget a user: what was booked for `user` up to `created_at_s` stands under `id` from then on."""
+
+    id: str
+    tenant: str
+    user: str
+    created_at_s: float = 0.0
+    revision: int = 1
+
+    def held_by(self, budgets: Iterable[Budget], wall_s: float) -> list[Budget]:
+        """Whose counters are made from entries with the user's name: as long as their windows last, the name stays."""
+        own = (budget for budget in budgets if (budget.tenant, budget.per) == (self.tenant, "user"))
+        mine = (budget for budget in own if budget.of in (None, self.user))
+        return [budget for budget in mine if budget.window(wall_s).starts_s < self.created_at_s]
 
 
 @dataclass(frozen=True, slots=True)

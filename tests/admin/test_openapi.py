@@ -69,6 +69,7 @@ async def lived(house: House) -> dict[str, Any]:
     limit = await house.made("/tenants/first/limits", concurrent=5)
     key = await house.made("/tenants/first/keys", tags={"team": "a"}, expires_at="2099-01-01T00:00:00Z")
     budget = await house.made("/tenants/first/budgets", tokens=10_000, per="lifetime")
+    assert (await house.root.post(f"{PREFIX}/tenants/first/erasures", json={"user": "ann"})).status_code == 202
     body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
     headers = {"authorization": f"Bearer {FIRST_KEY}", "x-run-id": "run1"}
     assert (await house.data.post("/v1/chat/completions", json=body, headers=headers)).status_code == 200

@@ -31,6 +31,8 @@ GET    /tenants/{tenant}/limits/{id}        admin operator viewer own
 PUT    /tenants/{tenant}/limits/{id}        admin own
 DELETE /tenants/{tenant}/limits/{id}        admin own
 GET    /tenants/{tenant}/usage              admin operator viewer own
+GET    /tenants/{tenant}/erasures           admin operator viewer own
+POST   /tenants/{tenant}/erasures           admin own
 GET    /usage                               admin operator viewer own other
 GET    /runs/{run_id}                       admin operator viewer own other
 GET    /ledger                              admin operator viewer own other
@@ -66,6 +68,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /tenants/{tenant}/budgets/{id}": BUDGET,
     "POST /tenants/{tenant}/limits": {"concurrent": 9, **PART},
     "PUT /tenants/{tenant}/limits/{id}": {"concurrent": 9, **PART},
+    "POST /tenants/{tenant}/erasures": {"user": "ann"},
     "POST /ledger/adjust": {"tenant": "first", "usd": "0.01", "cause": "for the test"},
     "POST /ledger/rerate": {"provider": "a", "model": "gpt", **WRONG},
     "POST /ledger/reconcile": {"provider": "a", "rows": [{"model": "gpt", **SUMS}]},

@@ -6,12 +6,21 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text, update
 
-from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, Directory, KeyRow, LimitRow, TenantRow
+from gateway.domain.tenancy import (
+    AdminKeyRow,
+    AuditLine,
+    BudgetRow,
+    Directory,
+    ErasureRow,
+    KeyRow,
+    LimitRow,
+    TenantRow,
+)
 from gateway.ports import NotThere, StaleRevision, Taken
 from gateway.stores.sql import rows, tables
 from gateway.stores.sql.engine import Database
 
-_T = TypeVar("_T", TenantRow, KeyRow, LimitRow, BudgetRow, AdminKeyRow)
+_T = TypeVar("_T", TenantRow, KeyRow, LimitRow, BudgetRow, AdminKeyRow, ErasureRow)
 
 _TABLES: dict[type, tuple[Table, Callable[[rows.Row], Any]]] = {
     TenantRow: (tables.tenants, rows.tenant_of),
@@ -19,6 +28,7 @@ _TABLES: dict[type, tuple[Table, Callable[[rows.Row], Any]]] = {
     LimitRow: (tables.limits, rows.limit_of),
     BudgetRow: (tables.budgets, rows.budget_of),
     AdminKeyRow: (tables.admin_keys, rows.admin_key_of),
+    ErasureRow: (tables.erasures, rows.erasure_of),
 }
 
 

@@ -53,9 +53,9 @@ def row_of(entry: Entry) -> tuple[str | int | float, ...]:
         entry.model,
         entry.provider,
         entry.provider_model,
-        _storable(user) if user else "",
-        _storable(run) if run else "",
-        _storable(root) if root else "",
+        storable(user) if user else "",
+        storable(run) if run else "",
+        storable(root) if root else "",
         _tags_text(entry.tags) if entry.tags else "{}",
         usage.input,
         usage.output,
@@ -71,12 +71,12 @@ def row_of(entry: Entry) -> tuple[str | int | float, ...]:
         1 if entry.orphan else 0,
         entry.replay_of or "",
         entry.budget_id or "",
-        _storable(entry.budget_who) if entry.budget_who else "",
-        _storable(entry.actor) if entry.actor else "",
-        _storable(entry.cause) if entry.cause else "",
-        _storable(entry.service_tier) if entry.service_tier else "",
-        _storable(entry.parent_run_id) if entry.parent_run_id else "",
-        _storable(entry.session_id) if entry.session_id else "",
+        storable(entry.budget_who) if entry.budget_who else "",
+        storable(entry.actor) if entry.actor else "",
+        storable(entry.cause) if entry.cause else "",
+        storable(entry.service_tier) if entry.service_tier else "",
+        storable(entry.parent_run_id) if entry.parent_run_id else "",
+        storable(entry.session_id) if entry.session_id else "",
     )
 
 
@@ -98,11 +98,11 @@ def _tags_text(tags: tuple[tuple[str, str], ...]) -> str:
     """Of two of one name the first counts, as for budgets."""
     named: dict[str, str] = {}
     for name, text in tags:
-        named.setdefault(_storable(name), _storable(text))
+        named.setdefault(storable(name), storable(text))
     return json.dumps(named)
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """PostgreSQL takes no NUL, and UTF-8 no half of a surrogate pair: one caller's text must not stop the ledger."""
     if text.isprintable():
         return text

@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, distinct, func, literal, or_, select
 
 from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.tenancy import ErasureRow
 from gateway.ports import Rerating, Span, UsagePrice, UsageRow
-from gateway.stores.sql import rerating
+from gateway.stores.sql import forgetting, rerating
 from gateway.stores.sql.dimensions import dimension
 from gateway.stores.sql.engine import Database
 from gateway.stores.sql.entry_rows import entry_of
@@ -78,6 +79,9 @@ class SqlReports(SqlLedger):
 
     def rerate(self, which: Rerating, price: UsagePrice) -> int:
         return rerating.rerate(self._books, which, price)
+
+    def forget(self, order: ErasureRow, from_s: float, to_s: float, named: Sequence[str]) -> int:
+        return forgetting.forget(self._books, order, from_s, to_s, named)
 
     def verify(self) -> Sequence[str]:
         """An attempt has one last word, only what expired is trued up, and no attempt gives money back."""

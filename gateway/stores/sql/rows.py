@@ -9,11 +9,12 @@ from sqlalchemy import RowMapping
 
 from gateway.domain.budget import Budget, Mode, StoreAway, Unit, WhenShort
 from gateway.domain.period import Period
-from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, KeyRow, LimitRow, Role, TenantRow
+from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, ErasureRow, KeyRow, LimitRow, Role, TenantRow
+from gateway.stores.sql.entry_rows import storable
 
 Row = RowMapping
 Values = dict[str, Any]
-Owned = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow
+Owned = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow | ErasureRow
 
 
 def tenant_of(row: Row) -> TenantRow:
@@ -48,6 +49,10 @@ def admin_key_of(row: Row) -> AdminKeyRow:
     return AdminKeyRow(**{**row, "role": Role(row["role"]), "digest": bytes(row["digest"])})
 
 
+def erasure_of(row: Row) -> ErasureRow:
+    return ErasureRow(**row)
+
+
 def audit_of(row: Row) -> AuditLine:
     return AuditLine(**row)
 
@@ -70,6 +75,8 @@ def values_of(row: Owned) -> Values:
         values |= {"mode": row.mode.value, "store_away": row.store_away.value}
     if isinstance(row, AdminKeyRow):
         values["role"] = row.role.value
+    if isinstance(row, ErasureRow):
+        values["user"] = storable(row.user)
     return values
 
 

@@ -109,6 +109,16 @@ admin_keys = Table(
     Column("revision", Integer, nullable=False),
 )
 
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("user", Text, nullable=False),
+    Column("created_at_s", Float, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,
