@@ -3,12 +3,13 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_port
 
 MISSING = "PostgreSQL is not installed; run: sudo bash deploy/system-needs.sh (or apt-get install postgresql)"
 
@@ -31,8 +32,7 @@ def postgres() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="meterway-pg-"))
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     owner = {"user": user.pw_uid, "group": user.pw_gid} if user else {}
     environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(folder)}
     data = folder / "data"

@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
+from tests.ports import free_port
 
 START_S = 10.0
 BOUND_S = 20.0
@@ -194,17 +195,6 @@ def until(ready: Any, what: str, bound_s: float = BOUND_S) -> None:
                 return
         time.sleep(0.02)
     raise AssertionError(f"not within {bound_s} s: {what}")
-
-
-def free_port() -> int:
-    """Cluster nodes also use port + 10000."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                two.bind(("127.0.0.1", port + 10_000))
-                return port
 
 
 def _made(folder: Path) -> Path:

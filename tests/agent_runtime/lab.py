@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from tests.e2e.processes import _SERVING, _SIMULATING, METERWAY, Process
-from tests.redis import free_port
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 CHILDREN = 50

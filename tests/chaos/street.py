@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import random
 import re
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,6 +19,7 @@ from gateway.app.workers import WORKER
 from gateway.sim.server import Simulator
 from gateway.stores.sql.opening import Kept
 from tests.e2e.processes import METERWAY, Process
+from tests.ports import free_ports
 from tests.redis import Sentinels, Server
 from tests.rows.talk import Seen, request, talk
 from tests.sums import Said, in_all, sum_of
@@ -30,19 +29,6 @@ ADMIN_KEY = "q7Xk2vN9pLr4sT8wZb3mYc6hJf1dGa5e"
 SERVING = re.compile(r"serving .* on http://\S+?:(\d+)/v1")
 NANO = 10**9
 SETTLED_S = 20.0
-
-
-def free_ports(count: int) -> int:
-    """The first of so many free ports in a row, below those that the system gives to callers.
-
-    Not of the seeded dice: another run of the same tests would ask for the same ones.
-    """
-    while True:
-        first = random.SystemRandom().randrange(15_000, 32_000)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in range(first, first + count):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
 
 
 @dataclass

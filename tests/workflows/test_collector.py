@@ -15,7 +15,7 @@ from agent_runtime.telemetry.export import ExportingRecorder
 from tests.agent_runtime.cast import ANN
 from tests.agent_runtime.lab import Lab
 from tests.e2e.processes import Process
-from tests.redis import free_port
+from tests.ports import free_port
 from tests.workflows.test_commands import COMMAND, TROUPE, command, environ_of, until_status
 from tests.workflows.test_traces import providers_traces
 

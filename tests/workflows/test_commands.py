@@ -15,7 +15,7 @@ import pytest
 
 from tests.agent_runtime.lab import Lab
 from tests.e2e.processes import ROOT, Process, clean_environ
-from tests.redis import free_port
+from tests.ports import free_port
 
 COMMAND = str(Path(sys.executable).parent / "meterway-agent")
 HISTORIES = Path(__file__).parent / "histories"

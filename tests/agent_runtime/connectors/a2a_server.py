@@ -15,7 +15,7 @@ from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill, 
 from starlette.applications import Starlette
 
 from agent_runtime.cli.running import listening
-from tests.redis import free_port
+from tests.ports import free_port
 
 
 class Clerk(AgentExecutor):

@@ -17,7 +17,7 @@ from agent_runtime.domain.values import RunRef
 from agent_runtime.tools.tool import Tool, ToolContext
 from tests.agent_runtime.cast import ANN, agent, calls
 from tests.agent_runtime.connectors.a2a_server import Office, office
-from tests.redis import free_port
+from tests.ports import free_port
 
 CONTEXT = ToolContext(RunRef("r", "main", ANN, "r"), "c", "key-of-the-call")
 PLAIN = {"capabilities": AgentCapabilities(streaming=False)}

@@ -16,7 +16,7 @@ from agent_runtime.contracts.errors import ConfigError, ToolError
 from agent_runtime.domain.values import RunRef
 from agent_runtime.tools.tool import ToolContext
 from tests.agent_runtime.cast import ANN, agent
-from tests.redis import free_port
+from tests.ports import free_port
 
 SERVER = Path(__file__).parent / "mcp_server.py"
 STDIO = (sys.executable, str(SERVER))

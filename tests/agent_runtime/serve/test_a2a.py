@@ -43,7 +43,7 @@ from agent_runtime.serve.app import agent_app
 from agent_runtime.tools.access import RequireAll
 from agent_runtime.tools.tool import Tool, ToolContext
 from tests.agent_runtime.cast import Props, agent, asked, calls
-from tests.redis import free_port
+from tests.ports import free_port
 
 ANN = {"x-tenant": "acme", "x-user": "ann"}
 EVE = {"x-tenant": "evil", "x-user": "ann"}

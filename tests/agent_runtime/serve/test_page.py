@@ -11,7 +11,7 @@ import pytest
 from tests.agent_runtime.lab import Lab
 from tests.agent_runtime.serve.browser import Tab, tab
 from tests.e2e.processes import Process
-from tests.redis import free_port
+from tests.ports import free_port
 from tests.workflows.test_commands import COMMAND, environ_of
 
 AGENTS = "tests.agent_runtime.serve.talkers:slowly,tests.agent_runtime.serve.talkers:careful"

@@ -19,7 +19,8 @@ from gateway.stores.redis.breaker import PROBE_EVERY_S
 from gateway.stores.redis.link import Link, LinkBusy, Script
 from gateway.stores.redis.rebuild import Rebuilt
 from tests.clock import ToldClock
-from tests.redis import Server, free_port, served
+from tests.ports import free_port
+from tests.redis import Server, served
 
 ENDS_S = 4e9
 CLOCK = SystemClock()
