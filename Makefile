@@ -4,6 +4,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SHORT := METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long and not programs"
+# Rooms whose tests watch the clock, or kill what others would wait for: one after the other. All else runs side by side.
+ALONE := tests/chaos tests/door tests/pipeline tests/rows tests/upstream tests/workflows
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -41,7 +44,8 @@ system-needs:
 	@bash deploy/system-needs.sh
 
 test: $(READY) system-needs  ## every test of the short programme (under 20 minutes on 2 cores)
-	METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long and not programs"
+	$(SHORT) -n 2 --dist loadfile $(ALONE:%=--ignore=%)
+	$(SHORT) $(ALONE)
 
 test-clients: $(READY)  ## real programs (Claude Code, Codex, opencode, aider, pydantic-ai, openai-agents, llm) on targets of other dialects
 	$(BIN)/pytest tests/e2e -m programs --timeout 600
