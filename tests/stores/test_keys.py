@@ -63,7 +63,7 @@ def test_what_is_stored_verifies_nothing_without_the_pepper() -> None:
     assert thief.find(text.encode()) is None
 
 
-@pytest.mark.parametrize("text", [new_key("live")[1], "a-key-from-the-file-0123"])
+@pytest.mark.parametrize("text", [new_key("live")[1], "a-key-from-the-file-0123"], ids=["made", "told"])
 def test_a_pepper_is_rotated_with_both_active(text: str) -> None:
     before = Peppers({"old": OLD})
     both: KeyRing[str] = KeyRing(ToldClock(), Peppers({"new": NEW, "old": OLD}))
