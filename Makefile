@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHORT := METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long and not programs"
 # Rooms whose tests watch the clock, or kill what others would wait for: one after the other. All else runs side by side.
-ALONE := tests/chaos tests/door tests/pipeline tests/rows tests/upstream tests/workflows
+ALONE := tests/chaos tests/door tests/pipeline tests/rows tests/stores/redis tests/upstream tests/workflows
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
