@@ -1,7 +1,6 @@
 """Who is forgotten goes from the ledger as soon as no budget counts it, and no figure changes by that."""
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from gateway.ports import Span
 from gateway.stores.sql import forgetting
 from gateway.stores.sql.opening import Kept
 from tests.clock import ToldClock
-from tests.postgres import postgres
-from tests.stores.sql.test_contract import entry, fresh
+from tests.stores.sql.test_contract import entry
 from tests.sums import ENTRIES_MAX, in_all
 
 DAY_S = 86_400.0
@@ -33,20 +31,11 @@ ELSEWHERE = Budget("elsewhere", "other", 1_000, Unit.NANO_USD, Period.LIFETIME, 
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
-    sqlite = request.param == "sqlite"
-    opened = Kept(f"sqlite:///{tmp_path}/books.db" if sqlite else fresh(request.getfixturevalue("server")))
+@pytest.fixture
+def kept(kept: Kept) -> Kept:
     for tenant in ("acme", "other"):
-        opened.directory.create(TenantRow(tenant), LINE)
-    yield opened
-    opened.close()
+        kept.directory.create(TenantRow(tenant), LINE)
+    return kept
 
 
 @pytest.fixture

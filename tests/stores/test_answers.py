@@ -16,10 +16,10 @@ from gateway.stores.redis.link import Link
 from gateway.stores.sql import tables
 from gateway.stores.sql.answers import TTL_S, SqlAnswers
 from gateway.stores.sql.engine import open_database
+from tests.books import fresh
 from tests.clock import ToldClock
 from tests.postgres import postgres
 from tests.redis import served
-from tests.stores.sql.test_contract import fresh
 
 NAME, OTHER, SEAL, SECRET = b"n" * 32, b"o" * 32, b"seal", b"s" * 32
 

@@ -3,7 +3,6 @@
 import itertools
 import json
 import multiprocessing
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -20,42 +19,10 @@ from gateway.domain.reply import Usage
 from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, Directory, KeyRow, LimitRow, Role, TenantRow
 from gateway.ports import NotThere, StaleRevision, StoreFailed, Taken
 from gateway.stores.sql.directory import SqlDirectory
-from gateway.stores.sql.engine import open_database
 from gateway.stores.sql.ledger import SqlLedger
 from gateway.stores.sql.opening import Kept
-from tests.postgres import postgres
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/books.db"
-    return fresh(request.getfixturevalue("server"))
-
-
-def fresh(server: str) -> str:
-    """A database of its own on the server."""
-    name = f"books{next(_numbers)}"
-    engine = open_database(server).engine
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return server.rpartition("/")[0] + "/" + name
-
-
-@pytest.fixture
-def kept(url: str) -> Iterator[Kept]:
-    opened = Kept(url)
-    yield opened
-    opened.close()
 
 
 def entry(attempt: str = "r1.1", kind: EntryKind = EntryKind.POST, cost: int = 500, **more: object) -> Entry:

@@ -3,30 +3,20 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from gateway.domain.tenancy import Directory, KeyRow, TenantRow
 from gateway.ports import StaleRevision, Taken
 from gateway.stores.sql.opening import Kept
-from tests.postgres import postgres
-from tests.stores.sql.test_contract import BUDGET, KEY, LIMIT, LINE, TENANT, fresh
+from tests.stores.sql.test_contract import BUDGET, KEY, LIMIT, LINE, TENANT
 
 TURNS = 40
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Kept, Kept]]:
+@pytest.fixture
+def pair(url: str) -> Iterator[tuple[Kept, Kept]]:
     """Two processes' views of one database."""
-    sqlite = request.param == "sqlite"
-    url = f"sqlite:///{tmp_path}/books.db" if sqlite else fresh(request.getfixturevalue("server"))
     one, two = Kept(url), Kept(url)
     yield one, two
     one.close()

@@ -3,9 +3,7 @@
 import itertools
 import random
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,24 +15,9 @@ from gateway.domain.period import LIFETIME, Period
 from gateway.domain.reply import Usage
 from gateway.stores.sql.opening import Kept
 from tests.conftest import SEED
-from tests.postgres import postgres
-from tests.stores.sql.test_contract import DAY, entry, fresh, total
+from tests.stores.sql.test_contract import DAY, entry, total
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
-    sqlite = request.param == "sqlite"
-    opened = Kept(f"sqlite:///{tmp_path}/books.db" if sqlite else fresh(request.getfixturevalue("server")))
-    yield opened
-    opened.close()
 
 
 def expired(attempt: str, **more: object) -> Entry:

@@ -1,9 +1,7 @@
 """What is read from the books is the fold of their entries, and what cannot be is found."""
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,25 +12,10 @@ from gateway.domain.reply import Usage
 from gateway.ports import Span, UsageRow
 from gateway.stores.sql.entry_rows import insert, row_of
 from gateway.stores.sql.opening import Kept
-from tests.postgres import postgres
-from tests.stores.sql.test_contract import entry, fresh
+from tests.stores.sql.test_contract import entry
 
 _numbers = itertools.count()
 _HOUR_S = 3_600.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
-    sqlite = request.param == "sqlite"
-    opened = Kept(f"sqlite:///{tmp_path}/books.db" if sqlite else fresh(request.getfixturevalue("server")))
-    yield opened
-    opened.close()
 
 
 def planted(kept: Kept, *wrong: Entry) -> None:

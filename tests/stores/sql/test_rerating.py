@@ -1,34 +1,14 @@
 """A price that was wrong is put right by differences: once, from where the books stand, in the window of the call."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from gateway.domain.ledger import EntryKind
 from gateway.domain.reply import Usage
 from gateway.ports import Rerating, Span, UsagePrice
 from gateway.stores.sql import rerating
 from gateway.stores.sql.opening import Kept
 from gateway.stores.sql.rerating import rerate
-from tests.postgres import postgres
-from tests.stores.sql.test_contract import entry, fresh, total
+from tests.stores.sql.test_contract import entry, total
 
 WHICH = Rerating("p", "gpt", 1_000.0, 2_000.0, 5_000.0, "root", "the price list was wrong")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
-    sqlite = request.param == "sqlite"
-    opened = Kept(f"sqlite:///{tmp_path}/books.db" if sqlite else fresh(request.getfixturevalue("server")))
-    yield opened
-    opened.close()
 
 
 def at(nano_usd_per_token: int) -> UsagePrice:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,24 +17,11 @@ from gateway.stores.sql.entry_rows import COLUMNS, insert, row_of
 from gateway.stores.sql.migrations.running import migrate
 from gateway.stores.sql.opening import Kept
 from gateway.stores.sql.tables import metadata
-from tests.postgres import postgres
-from tests.stores.sql.test_contract import LINE, TENANT, entry, fresh, total
+from tests.books import fresh
+from tests.stores.sql.test_contract import LINE, TENANT, entry, total
 
 COLUMNS_SINCE = {3: ("service_tier",), 6: ("parent_run_id", "session_id")}
 STEPS = Path(schema.__file__).parent / "migrations" / "versions"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/books.db"
-    return fresh(request.getfixturevalue("server"))
 
 
 def old(url: str, number: int) -> None:
