@@ -24,10 +24,14 @@ async def listen(
     long: new callers waited in the kernel's queue. Descriptors of the same socket share that queue, and each takes one.
     """
     loop = asyncio.get_running_loop()
-    first = await loop.create_server(protocol, host, port, backlog=backlog, ssl=tls, reuse_port=reuse_port)
-    servers = [first]
-    for listening in first.sockets:
-        for _ in range(ACCEPTS_AT_ONCE - 1):
-            same = socket.fromfd(listening.fileno(), listening.family, listening.type)
-            servers.append(await loop.create_server(protocol, sock=same, backlog=backlog, ssl=tls))
+    servers = [await loop.create_server(protocol, host, port, backlog=backlog, ssl=tls, reuse_port=reuse_port)]
+    try:
+        for listening in servers[0].sockets:
+            for _ in range(ACCEPTS_AT_ONCE - 1):
+                same = socket.fromfd(listening.fileno(), listening.family, listening.type)
+                servers.append(await loop.create_server(protocol, sock=same, backlog=backlog, ssl=tls))
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise
     return servers

@@ -30,7 +30,7 @@ from gateway.domain.value import value
 from gateway.formats.journal import Beat, Closed, Opened
 
 OwnedRow = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow | ErasureRow
-_Row = TypeVar("_Row", TenantRow, KeyRow, LimitRow, BudgetRow, AdminKeyRow, ErasureRow)
+_Row = TypeVar("_Row", bound=OwnedRow)
 
 
 class Clock(Protocol):

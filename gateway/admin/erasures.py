@@ -14,6 +14,7 @@ from gateway.admin.threads import in_thread
 from gateway.domain.budget import Budget
 from gateway.domain.period import FOREVER_S
 from gateway.domain.tenancy import ErasureRow, TenantRow
+from gateway.stores.erasure import carry_out
 
 
 def endpoints(office: Office) -> Sequence[Endpoint]:
@@ -64,7 +65,7 @@ class _Erasures:
         line = office.line(call, "erase", "erasure", row.id, tenant=tenant)
         await office.change("erasure", row.id, lambda: office.store.create(row, line))
         await office.settled()
-        entries = await office.forget(row)
+        entries, _ = await in_thread(carry_out, row, office.store, office.books, office.clock.wall_s())
         return shown(self._out(row, await self._budgets(), entries), status=202)
 
     async def _tenant(self, call: Call) -> str:

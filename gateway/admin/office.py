@@ -12,7 +12,7 @@ from gateway.admin.problems import Problem, not_found
 from gateway.admin.threads import in_thread
 from gateway.domain.catalog import Catalog
 from gateway.domain.record import ExchangeRecord
-from gateway.domain.tenancy import AuditLine, ErasureRow
+from gateway.domain.tenancy import AuditLine
 from gateway.ports import Clock, DirectoryStore, LedgerReports, NotThere, StaleRevision, Taken
 
 _T = TypeVar("_T")
@@ -53,8 +53,7 @@ class Running:
 class Office:
     """`settled` returns when the ledger has all that is on record; `changed` makes this process look at once, and
     `corrected` makes the counters, of a tenant or of all, follow what was put right in the ledger.
-    `astray` are counters that say something else than the ledger, in words. `forget` takes a user's name out of the
-    ledger as far as that can be now, and says of how many entries."""
+    `astray` are counters that say something else than the ledger, in words."""
 
     clock: Clock
     directory: DirectoryStore | None
@@ -65,7 +64,6 @@ class Office:
     changed: Callable[[], Awaitable[None]]
     corrected: Callable[[str | None], Awaitable[None]]
     astray: Callable[[], Awaitable[list[str]]]
-    forget: Callable[[ErasureRow], Awaitable[int]]
     running: Running
 
     @property

@@ -1,4 +1,4 @@
-"""Orders to forget a user, carried out as far as budgets let them: at once, and when a window that held one ends."""
+"""Orders to forget a user, looked at again and again: budgets may hold a name, and entries may come late."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from types import TracebackType
 
 from gateway.domain.tenancy import AuditLine, ErasureRow
 from gateway.ports import Clock, DirectoryStore, LedgerReports, NotThere, StaleRevision
+from gateway.stores.erasure import carry_out
 
 LOOK_S = 600.0
 LATE_S = 86_400.0
@@ -17,7 +18,7 @@ _log = logging.getLogger("meterway")
 
 
 class Erasures:
-    """`async with`: looks at all orders every LOOK_S. `carry_out` does what can be done for one now."""
+    """`async with`: looks at all orders every LOOK_S, and ends those of which nothing can be left."""
 
     def __init__(self, clock: Clock, directory: DirectoryStore, ledger: LedgerReports) -> None:
         self._clock = clock
@@ -37,30 +38,24 @@ class Erasures:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
-    async def carry_out(self, order: ErasureRow) -> int:
-        """How many entries have lost the name now. Raises StoreFailed."""
-        return await asyncio.to_thread(self._carry_out, order)
-
-    async def look(self) -> None:
-        """Every order. Raises StoreFailed."""
+    def look(self) -> None:
+        """Every order. Blocks; raises StoreFailed."""
         after = ""
-        while orders := await asyncio.to_thread(self._directory.page, ErasureRow, None, after, PAGE):
+        while orders := self._directory.page(ErasureRow, None, after, PAGE):
             for order in orders:
-                await self.carry_out(order)
+                self._see_to(order)
             after = orders[-1].id
 
-    def _carry_out(self, order: ErasureRow) -> int:
+    def _see_to(self, order: ErasureRow) -> None:
+        """What was done is not looked through again, but for the last time."""
         now_s = self._clock.wall_s()
-        budgets = [row.budget for row in self._directory.snapshot().budgets if row.budget.tenant == order.tenant]
-        held_by = order.held_by(budgets, now_s)
-        to_s = min([order.created_at_s, *(budget.window(now_s).starts_s for budget in held_by)])
-        named = [budget.id for budget in budgets if budget.per != "user"]
-        from_s = self._done_s.get(order.id, 0.0) - LATE_S
-        count = self._ledger.forget(order, from_s, to_s, named)
-        self._done_s[order.id] = to_s
-        if not held_by and now_s >= order.created_at_s + LATE_S:
+        last = now_s >= order.created_at_s + LATE_S
+        from_s = 0.0 if last else self._done_s.get(order.id, 0.0) - LATE_S
+        _, done_s = carry_out(order, self._directory, self._ledger, now_s, from_s)
+        if last and done_s >= order.created_at_s:
             self._end(order, now_s)
-        return count
+        else:
+            self._done_s[order.id] = done_s
 
     def _end(self, order: ErasureRow, now_s: float) -> None:
         line = AuditLine(now_s, "gateway", "admin", "erased", "erasure", order.id, order.tenant)
@@ -72,8 +67,8 @@ class Erasures:
 
     async def _look_on(self) -> None:
         while True:
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001  # whatever the database says, the order stays
-                _log.error("orders to forget a user cannot be carried out now, they stay: %s", error)
             await asyncio.sleep(LOOK_S)
+            try:
+                await asyncio.to_thread(self.look)
+            except Exception as error:  # noqa: BLE001  # whatever the database says, the orders stay, and their turn comes
+                _log.error("orders to forget a user cannot be carried out now, they stay: %s", error)

@@ -101,7 +101,6 @@ class Gateway:
         self.door = Door(self._desk, loaded.catalog, self._limits, other)
         self.server = self._data_plane(loaded)
         self.admin: DrainingServer | None = None
-        self._erasures: Erasures | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -114,8 +113,7 @@ class Gateway:
             await self.doorkeeper.begin(directory, self._loaded.catalog)
             await self.books.finish_dead()
             if directory is not None:
-                erasures = Erasures(self._clock, directory, self.kept.ledger)
-                self._erasures = await self._stack.enter_async_context(erasures)
+                await self._stack.enter_async_context(Erasures(self._clock, directory, self.kept.ledger))
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
@@ -223,7 +221,7 @@ class Gateway:
     async def _admin_plane(self, admin: Admin, directory: DirectoryStore | None) -> DrainingServer:
         room = await asyncio.to_thread(import_module, "gateway.app.offices")
         running = room.running_of(self.door, self.health, lambda: self._loaded, self.reload, self.told.recent.find)
-        kept = None if directory is None else (directory, self.kept.ledger, self._erasures)
+        kept = None if directory is None else (directory, self.kept.ledger)
         told = {"key": admin.key, "metrics": self.told.prometheus}
         app = room.admin_app(self._clock, self.books, self.doorkeeper, kept, running, **told)
         limits = DoorLimits(grace_s=1.0, connections=ADMIN_CONNECTIONS)

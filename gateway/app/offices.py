@@ -8,12 +8,10 @@ from gateway.admin.office import Office, Running
 from gateway.admin.routes import admin_routes
 from gateway.app.books import Books
 from gateway.app.doorkeeper import Doorkeeper
-from gateway.app.erasures import Erasures
 from gateway.config.effective import effective
 from gateway.config.settings import Loaded
 from gateway.domain.catalog import Secret
 from gateway.domain.record import ExchangeRecord
-from gateway.domain.tenancy import ErasureRow
 from gateway.http.door import Door
 from gateway.ports import Clock, DirectoryStore, LedgerReports
 from gateway.stores.health import MemoryHealth
@@ -24,7 +22,7 @@ def admin_app(
     clock: Clock,
     books: Books,
     doorkeeper: Doorkeeper,
-    kept: tuple[DirectoryStore, LedgerReports, Erasures] | None,
+    kept: tuple[DirectoryStore, LedgerReports] | None,
     running: Running,
     *,
     key: Secret,
@@ -40,15 +38,9 @@ def admin_app(
         changed=doorkeeper.look,
         corrected=books.correct,
         astray=books.astray,
-        forget=_nobody if kept is None else kept[2].carry_out,
         running=running,
     )
     return admin_routes(metrics=metrics, key=key, find=doorkeeper.admins.find, office=office)
-
-
-async def _nobody(order: ErasureRow) -> int:
-    """Without a database there is no order."""
-    raise AssertionError(order)
 
 
 def running_of(

@@ -1,9 +1,13 @@
 """Forgetting a user over the admin API and by command."""
 
+import asyncio
 from pathlib import Path
 
+import pytest
+
+from gateway.app import erasures
 from gateway.sim.script import parse_script
-from tests.admin.test_api import FIRST_KEY, PREFIX, standing
+from tests.admin.test_api import FIRST_KEY, PREFIX, House, standing
 from tests.admin.test_commands import typed
 from tests.admin.test_deputies import deputy_of_first
 
@@ -38,6 +42,27 @@ async def test_a_budget_that_counts_the_user_holds_the_name_and_still_refuses(tm
         assert said["held_until"] > said["created_at"]
         assert (await house.ask(FIRST_KEY, user="ann")).status_code == 402
         assert (await house.root.get(f"{PREFIX}/ledger/verify")).json()["agree"] is True
+
+
+async def test_a_name_that_was_held_goes_by_itself_once_nothing_counts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasures, "LOOK_S", 0.05)
+    async with standing(tmp_path) as house:
+        budget = await house.made("/tenants/first/budgets", usd="1", per="month", **{"for": "user"})
+        assert (await house.ask(FIRST_KEY, user="ann")).status_code == 200
+        order = (await house.root.post(PATH, json={"user": "ann"})).json()
+        await asyncio.sleep(0.2)
+        assert await users(house) == {"ann"}
+        url = f"{PREFIX}/tenants/first/budgets/{budget['id']}"
+        assert (await house.root.delete(url, headers={"if-match": '"1"'})).status_code == 204
+        async with asyncio.timeout(10):
+            while await users(house) != {order["id"]}:
+                await asyncio.sleep(0.05)
+
+
+async def users(house: House) -> set[str]:
+    return {entry["user"] for entry in (await house.root.get(f"{PREFIX}/ledger")).json()["items"]}
 
 
 async def test_who_may_and_for_whom(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.period import Period
 from gateway.domain.tenancy import AuditLine, BudgetRow, ErasureRow, TenantRow
 from gateway.ports import Span
+from gateway.stores.erasure import carry_out
 from gateway.stores.sql import forgetting
 from gateway.stores.sql.opening import Kept
 from tests.clock import ToldClock
@@ -56,13 +57,17 @@ def found(kept: Kept) -> dict[str, Entry]:
     return {one.attempt_id: one for _, one in kept.ledger.entries(Span(), 0, ENTRIES_MAX)}
 
 
+def carried_out(order: ErasureRow, kept: Kept, clock: ToldClock) -> int:
+    return carry_out(order, kept.directory, kept.ledger, clock.wall_s())[0]
+
+
 def ordered(kept: Kept, clock: ToldClock, user: str = "ann") -> ErasureRow:
     row = ErasureRow("erased-1", "acme", user, clock.wall_s())
     kept.directory.create(row, LINE)
     return row
 
 
-async def test_a_name_goes_when_no_budget_counts_it_any_more(
+def test_a_name_goes_when_no_budget_counts_it_any_more(
     kept: Kept, clock: ToldClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forgetting, "BATCH", 2)
@@ -76,8 +81,7 @@ async def test_a_name_goes_when_no_budget_counts_it_any_more(
     credit = booked(kept, now_s - DAY_S, user=None, budget_id="daily", budget_who="ann")
     before, total = found(kept), in_all(kept.ledger)
     order = ordered(kept, clock)
-    erasures = Erasures(clock, kept.directory, kept.ledger)
-    assert await erasures.carry_out(order) == len(old) + 1
+    assert carried_out(order, kept, clock) == len(old) + 1
     later = booked(kept, now_s + 1)
 
     after = found(kept)
@@ -86,11 +90,11 @@ async def test_a_name_goes_when_no_budget_counts_it_any_more(
     assert after[credit] == replace(before[credit], budget_who=order.id)
     for name in (*others, counted):
         assert after[name] == before[name]
-    assert await erasures.carry_out(order) == 0
+    assert carried_out(order, kept, clock) == 0
 
     clock.now_s += DAY_S
     came_late = booked(kept, now_s - 1)
-    await erasures.look()
+    Erasures(clock, kept.directory, kept.ledger).look()
     after = found(kept)
     assert (after[counted].user, after[came_late].user, after[later].user) == (order.id, order.id, "ann")
     assert in_all(kept.ledger)[2] == total[2] + 2 * before[counted].cost_nano_usd
@@ -98,7 +102,7 @@ async def test_a_name_goes_when_no_budget_counts_it_any_more(
     assert [line.action for line in kept.directory.audit_lines("acme", None, 1)] == ["erased"]
 
 
-async def test_an_order_stays_while_a_budget_counts_for_good_and_while_entries_may_still_come(
+def test_an_order_stays_while_a_budget_counts_for_good_and_while_entries_may_still_come(
     kept: Kept, clock: ToldClock
 ) -> None:
     kept.directory.create(BudgetRow(FOR_GOOD), LINE)
@@ -106,29 +110,29 @@ async def test_an_order_stays_while_a_budget_counts_for_good_and_while_entries_m
     order = ordered(kept, clock)
     erasures = Erasures(clock, kept.directory, kept.ledger)
     clock.now_s += 400 * DAY_S
-    await erasures.look()
+    erasures.look()
     assert found(kept)[name].user == "ann"
     kept.directory.delete(BudgetRow, "for-good", 1, LINE)
-    await erasures.look()
+    erasures.look()
     assert found(kept)[name].user == order.id
     assert not kept.directory.page(ErasureRow, None, "", 10)
 
 
-async def test_an_order_without_budgets_waits_for_what_comes_late(kept: Kept, clock: ToldClock) -> None:
+def test_an_order_without_budgets_waits_for_what_comes_late(kept: Kept, clock: ToldClock) -> None:
     order = ordered(kept, clock)
     erasures = Erasures(clock, kept.directory, kept.ledger)
     clock.now_s += LATE_S - 1
-    await erasures.look()
+    erasures.look()
     assert kept.directory.page(ErasureRow, None, "", 10) == [order]
     clock.now_s += 1
-    await erasures.look()
+    erasures.look()
     assert not kept.directory.page(ErasureRow, None, "", 10)
 
 
-async def test_a_name_that_no_database_keeps_as_it_is_is_found_all_the_same(kept: Kept, clock: ToldClock) -> None:
+def test_a_name_that_no_database_keeps_as_it_is_is_found_all_the_same(kept: Kept, clock: ToldClock) -> None:
     name = booked(kept, clock.wall_s() - DAY_S, user="a\0nn\ud800")
     order = ordered(kept, clock, "a\0nn\ud800")
-    await Erasures(clock, kept.directory, kept.ledger).look()
+    Erasures(clock, kept.directory, kept.ledger).look()
     assert found(kept)[name].user == order.id
 
 
@@ -161,7 +165,7 @@ def test_no_counter_changes_by_forgetting(tmp_path: Path, clock: ToldClock) -> N
             return [kept.ledger.sums(budget, window.starts_s, window.ends_s) for budget, window in windows]
 
         before = sums()
-        Erasures(told, kept.directory, kept.ledger)._carry_out(order)
+        carried_out(order, kept, told)
         assert sums() == before
         if not order.held_by(budgets, told.wall_s()):
             assert all(one.user != "ann" for one in found(kept).values())

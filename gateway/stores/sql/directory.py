@@ -16,11 +16,11 @@ from gateway.domain.tenancy import (
     LimitRow,
     TenantRow,
 )
-from gateway.ports import NotThere, StaleRevision, Taken
+from gateway.ports import NotThere, OwnedRow, StaleRevision, Taken
 from gateway.stores.sql import rows, tables
 from gateway.stores.sql.engine import Database
 
-_T = TypeVar("_T", TenantRow, KeyRow, LimitRow, BudgetRow, AdminKeyRow, ErasureRow)
+_T = TypeVar("_T", bound=OwnedRow)
 
 _TABLES: dict[type, tuple[Table, Callable[[rows.Row], Any]]] = {
     TenantRow: (tables.tenants, rows.tenant_of),
@@ -74,7 +74,7 @@ class SqlDirectory:
         with self._database.read() as connection:
             return [of(row) for row in connection.execute(query).mappings()]
 
-    def create(self, row: rows.Owned, line: AuditLine) -> None:
+    def create(self, row: OwnedRow, line: AuditLine) -> None:
         """Raises Taken for an id that exists, NotThere for a tenant that does not."""
         table, _ = _TABLES[type(row)]
         values = rows.values_of(row)
@@ -87,7 +87,7 @@ class SqlDirectory:
             connection.execute(insert(table).values(**values))
             self._changed(connection, line)
 
-    def update(self, row: rows.Owned, line: AuditLine) -> int:
+    def update(self, row: OwnedRow, line: AuditLine) -> int:
         """The row with the revision that it was read with; the new revision. Raises StaleRevision, NotThere."""
         table, _ = _TABLES[type(row)]
         values = rows.values_of(rows.revised(row, row.revision + 1))
@@ -133,7 +133,7 @@ class SqlDirectory:
             known = set(connection.execute(select(tables.tenants.c.id)).scalars())
             fresh = {tenant.id for tenant in given.tenants if tenant.id not in known}
             known_keys = set(connection.execute(select(tables.keys.c.id)).scalars())
-            added: list[rows.Owned] = [tenant for tenant in given.tenants if tenant.id in fresh]
+            added: list[OwnedRow] = [tenant for tenant in given.tenants if tenant.id in fresh]
             added += [key for key in given.keys if key.id not in known_keys]
             added += [limit for limit in given.limits if limit.tenant in fresh]
             added += [row for row in given.budgets if row.budget.tenant in fresh]

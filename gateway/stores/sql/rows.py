@@ -10,11 +10,11 @@ from sqlalchemy import RowMapping
 from gateway.domain.budget import Budget, Mode, StoreAway, Unit, WhenShort
 from gateway.domain.period import Period
 from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, ErasureRow, KeyRow, LimitRow, Role, TenantRow
+from gateway.ports import OwnedRow
 from gateway.stores.sql.entry_rows import storable
 
 Row = RowMapping
 Values = dict[str, Any]
-Owned = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow | ErasureRow
 
 
 def tenant_of(row: Row) -> TenantRow:
@@ -57,7 +57,7 @@ def audit_of(row: Row) -> AuditLine:
     return AuditLine(**row)
 
 
-def values_of(row: Owned) -> Values:
+def values_of(row: OwnedRow) -> Values:
     """For INSERT and UPDATE."""
     if isinstance(row, BudgetRow):
         budget = row.budget
@@ -80,9 +80,9 @@ def values_of(row: Owned) -> Values:
     return values
 
 
-def id_of(row: Owned) -> str:
+def id_of(row: OwnedRow) -> str:
     return row.budget.id if isinstance(row, BudgetRow) else row.id
 
 
-def revised(row: Owned, revision: int) -> Owned:
+def revised(row: OwnedRow, revision: int) -> OwnedRow:
     return replace(row, revision=revision)
