@@ -20,7 +20,8 @@ from tests.house.sources import ROOT
 FILES_MAX = 25
 KEY = "gw_demo_of_the_tour_0123"
 ENVIRON = {"METERWAY_DEMO_KEY": KEY, "METERWAY_ADMIN_KEY": "gw_admin_of_the_tour_0123"}
-BESIDE = ("gateway/sim/", "gateway/telemetry/watchdog.py", "gateway/telemetry/export.py")
+LOOPS = tuple(f"gateway/app/{name}.py" for name in ("books", "doorkeeper", "erasures", "gateway"))
+BESIDE = ("gateway/sim/", "gateway/telemetry/watchdog.py", "gateway/telemetry/export.py", *LOOPS)
 """The provider's side, and what runs now and then whether there are requests or not."""
 
 STATION = re.compile(r"^## (\d+)\. (.+)\n\n`(\S+)` · enters at `(\S+)`$", re.MULTILINE)
