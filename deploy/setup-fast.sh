@@ -12,6 +12,7 @@ echo "compiling the hot rooms (some minutes)" >&2
 # In a copy: extensions beside the source would shadow every later change of it.
 mkdir "$work/source"
 cp -r gateway sdk_client agent_runtime pyproject.toml README.md LICENSE CHANGELOG.md constraints.txt "$work/source"
+"$python" deploy/native.py "$work/source/gateway"
 HATCH_BUILD_HOOK_ENABLE_MYPYC=1 "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work" "$work/source"
 rm -rf "$venv"
 "$python" -m venv "$venv"

@@ -2,28 +2,28 @@
 
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from enum import Enum
 
 from gateway.domain.period import Period, Window, window_at
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 AMOUNT_MAX = 2**52
 """Nano-USD or tokens of one window (4.5 million dollars): what a double counts exactly, with a bit to spare."""
 
 
-class Unit(Enum):
+class Unit(Symbol):
     NANO_USD = "nano_usd"
     TOKENS = "tokens"
 
 
-class Mode(Enum):
+class Mode(Symbol):
     """A shadow limit counts and tells, and refuses nothing."""
 
     ENFORCE = "enforce"
     SHADOW = "shadow"
 
 
-class StoreAway(Enum):
+class StoreAway(Symbol):
     """What a limit does while the shared store cannot be asked: refuse, go on with what is leased here, or let pass."""
 
     DENY = "deny"
@@ -31,7 +31,7 @@ class StoreAway(Enum):
     ALLOW = "allow"
 
 
-class WhenShort(Enum):
+class WhenShort(Symbol):
     """What happens to a request whose worst case does not fit while a smaller output would."""
 
     CLAMP = "clamp"

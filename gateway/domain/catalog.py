@@ -2,10 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from gateway.domain.budget import Budget, Dimensions, StoreAway
 from gateway.domain.quota import Gates, gates_of
+from gateway.domain.symbol import Symbol
 
 
 class Secret:
@@ -41,7 +41,7 @@ class Origin:
         return f"{self.scheme}://{self.host}:{self.port}"
 
 
-class AuthStyle(Enum):
+class AuthStyle(Symbol):
     """Which header carries the provider key."""
 
     BEARER = "authorization"
@@ -243,7 +243,7 @@ def _begun(price: Price | None, later: PriceDates, wall_s: float) -> Price | Non
     return price
 
 
-class Strategy(Enum):
+class Strategy(Symbol):
     WEIGHTED = "weighted"
     LEAST_LATENCY = "least_latency"
     CHEAPEST = "cheapest"

@@ -1,14 +1,13 @@
 """What a caller asks a model, in the words that all dialects share."""
 
-from enum import Enum
-
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 FILE_NAME = "file"
 """What a file without a name is called where it needs one."""
 
 
-class Role(Enum):
+class Role(Symbol):
     USER = "user"
     ASSISTANT = "assistant"
 
@@ -107,7 +106,7 @@ class Tool:
     cache: str = ""
 
 
-class ToolMode(Enum):
+class ToolMode(Symbol):
     AUTO = "auto"
     NONE = "none"
     REQUIRED = "required"

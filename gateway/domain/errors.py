@@ -1,10 +1,11 @@
 """The one tree of errors that a caller can meet; each class says status, code, fault and whether to try again."""
 
-from enum import Enum
 from typing import ClassVar
 
+from gateway.domain.symbol import Symbol
 
-class Fault(Enum):
+
+class Fault(Symbol):
     """Who has to act."""
 
     CALLER = "caller"

@@ -1,13 +1,12 @@
 """What can go wrong with one upstream attempt, and the table of what follows from it."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 from gateway.domain.reply import Usage
 from gateway.domain.symbol import Symbol
 
 
-class Sent(Enum):
+class Sent(Symbol):
     """Whether the provider may have seen, and thus billed, the request."""
 
     NO = "no"
@@ -51,7 +50,7 @@ class FailureKind(Symbol):
     DEADLINE = "deadline"
 
 
-class Health(Enum):
+class Health(Symbol):
     """Which of the three separate health states a failure feeds."""
 
     NONE = "none"
@@ -61,7 +60,7 @@ class Health(Enum):
     MISCONFIGURED = "misconfigured"
 
 
-class Scope(Enum):
+class Scope(Symbol):
     """How far a failure reaches: a retry within the scope would meet it again.
 
     SIZE is every target that is not known to take larger requests.
@@ -75,7 +74,7 @@ class Scope(Enum):
     PROVIDER = "provider"
 
 
-class Charge(Enum):
+class Charge(Symbol):
     """What a failed attempt may have cost: nothing, an unknown amount, or an estimate of what was produced."""
 
     NOTHING = "nothing"

@@ -1,16 +1,15 @@
 """The ledger: append-only entries, one for each fact about money, from which every counter can be rebuilt."""
 
-from enum import Enum
-
 from gateway.domain.record import Provenance
 from gateway.domain.reply import NO_USAGE, Usage
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 CORRECTIONS = ""
 """The worker of what was put right later: no process has charged it, so that none can say it again."""
 
 
-class EntryKind(Enum):
+class EntryKind(Symbol):
     """`post` is a settled attempt, `void` one that was never sent, `expire` one whose worker died;
     `true_up` is the difference once more is known, `adjust` a correction by hand or by a price."""
 

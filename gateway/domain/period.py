@@ -1,16 +1,16 @@
 """The windows in which budgets are counted: hours, days, weeks and months of a time zone, or for good."""
 
 from datetime import UTC, datetime, timedelta, tzinfo
-from enum import Enum
 from typing import assert_never
 
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 FOREVER_S = 253_402_300_799.0
 """The end of a lifetime window: the last second of the year 9999."""
 
 
-class Period(Enum):
+class Period(Symbol):
     HOUR = "hour"
     DAY = "day"
     WEEK = "week"

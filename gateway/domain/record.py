@@ -1,13 +1,12 @@
 """The one record that remains of an exchange; logs, metrics, spans and bills are all made from it."""
 
-from enum import Enum
-
 from gateway.domain.errors import Fault
 from gateway.domain.reply import Usage
+from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
 
 
-class Provenance(Enum):
+class Provenance(Symbol):
     """How a usage figure was obtained: said by the provider, counted by us on the way, or estimated."""
 
     EXACT = "exact"

@@ -1,7 +1,5 @@
 """What a caller asks for, understood as far as the path acts on it; the rest stays as the caller wrote it."""
 
-from enum import Enum
-
 from gateway.domain.catalog import CallerKey
 from gateway.domain.symbol import Symbol
 from gateway.domain.value import value
@@ -19,7 +17,7 @@ class Dialect(Symbol):
     ANTHROPIC = "anthropic"
 
 
-class Priority(Enum):
+class Priority(Symbol):
     INTERACTIVE = "interactive"
     AUTONOMOUS = "autonomous"
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 
 from gateway.domain.budget import Budget, Mode, StoreAway
+from gateway.domain.symbol import Symbol
 
 
-class Role(Enum):
+class Role(Symbol):
     """Of an admin key. `tenant-admin` sees and changes its own tenant alone."""
 
     ADMIN = "admin"

@@ -16,6 +16,10 @@ Message = MutableMapping[str, Any]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
+_LF = 0x0A
+_CR = 0x0D
+_NUL = 0x00
+"""A number is found in bytes at once; asked for bytes, `in` raises and catches an error inside first."""
 
 
 def _status_line(status: int) -> bytes:
@@ -257,13 +261,13 @@ class DoorCycle:
         if self.more_body:
             self.keep_alive = False
         self._chunked = streamed and self.head.version != "1.0"
-        lines = [b": ".join(header) for header in headers]
+        lines = [b"%b: %b" % (name, value) for name, value in headers]
         if not self.keep_alive:
             lines.append(b"connection: close")
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
         told = b"".join(lines)
-        if b"\n" in told or b"\r" in told or b"\0" in told:
+        if _LF in told or _CR in told or _NUL in told:
             raise HeaderUnsafe("a response header holds a control byte")
         lines += (b"", b"")
         head = _STATUS_LINES[status] + self._listener.date_line + b"\r\n".join(lines)

@@ -15,7 +15,7 @@ _decode = msgspec.json.Decoder(list[Any]).decode
 
 
 def is_mixed(raw: bytes) -> bool:
-    return raw[:1] == b"[" and (_MARK in raw or _UNSIGNED in raw)
+    return raw[:1] == b"[" and (raw.find(_MARK) >= 0 or raw.find(_UNSIGNED) >= 0)
 
 
 def without_foreign(raw: bytes) -> tuple[bytes, bool]:

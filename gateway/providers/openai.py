@@ -43,7 +43,7 @@ def encode_request(request: ModelRequest, deployment: Deployment, deadline_s: fl
     quirks = deployment.provider.quirks
     if quirks.hints or quirks.refuses or quirks.renames or quirks.refuses_said:
         members, dropped = _as_the_host_likes(members, quirks)
-    if _DETAILS in members.get("messages", b"") and is_mixed(members["messages"]):
+    if members.get("messages", b"").find(_DETAILS) >= 0 and is_mixed(members["messages"]):
         members = {**members, "messages": without_foreign(members["messages"])[0]}
         dropped = (*dropped, "messages.reasoning_details")
     pieces = [b'{"model":', openai.encode(deployment.model)]
@@ -240,4 +240,4 @@ def without_usage(raw: bytes) -> bytes:
 
     A quotation mark inside a JSON string is escaped, so the pattern cannot be part of one.
     """
-    return raw.replace(b',"usage":null', b"").replace(b', "usage": null', b"") if b'"usage":' in raw else raw
+    return raw.replace(b',"usage":null', b"").replace(b', "usage": null', b"") if raw.find(b'"usage":') >= 0 else raw

@@ -163,7 +163,7 @@ def _event(frame: Frame) -> StreamEvent:
         failure = failed.failure if isinstance(failed, Failed) else None
         return StreamEvent(EventKind.ERROR, frame.raw, failure=failure)
     produced = max(0, len(bytes(mark.delta)) - 2)
-    if not produced and mark.type == _ITEM and b'"function_call"' in data:
+    if not produced and mark.type == _ITEM and data.find(b'"function_call"') >= 0:
         return StreamEvent(EventKind.CONTENT, frame.raw, 1)
     return StreamEvent(EventKind.CONTENT if produced else EventKind.PROLOGUE, frame.raw, produced)
 

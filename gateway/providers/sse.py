@@ -6,6 +6,8 @@ from gateway.domain.value import value
 
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 LINE_BYTES_MAX = 8 * 1024 * 1024
+_LF = 0x0A
+_CR = 0x0D
 
 
 class FramingError(Exception):
@@ -33,7 +35,7 @@ class Framer:
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """The frames that `chunk` completes. Raises FramingError when one grows too large."""
-        if self._carriage or b"\r" in chunk:
+        if self._carriage or _CR in chunk:
             chunk = self._unify(chunk)
         text = self._pending + chunk if self._pending else chunk
         if not self._started and text:
@@ -70,7 +72,7 @@ class Framer:
 
 
 def _frame(text: bytes) -> Frame | None:
-    if text.startswith(b"data: ") and b"\n" not in text:
+    if text.startswith(b"data: ") and _LF not in text:
         if len(text) > LINE_BYTES_MAX:
             raise FramingError(f"a line is longer than {LINE_BYTES_MAX} bytes")
         return Frame(text + b"\n\n", text[6:])

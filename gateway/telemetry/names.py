@@ -1,10 +1,11 @@
 """Every metric that the gateway has: name, unit, labels and buckets."""
 
 from dataclasses import dataclass
-from enum import Enum
+
+from gateway.domain.symbol import Symbol
 
 
-class Kind(Enum):
+class Kind(Symbol):
     COUNTER = "counter"
     HISTOGRAM = "histogram"
     GAUGE = "gauge"

@@ -3,11 +3,11 @@
 import asyncio
 import zlib
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Protocol
 
 from gateway.domain.call import UpstreamCall
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
+from gateway.domain.symbol import Symbol
 from gateway.upstream.failures import failed, malformed
 from gateway.upstream.inflate import ENCODINGS, Inflater
 from gateway.upstream.watch import Watch
@@ -18,7 +18,7 @@ UNREAD_BYTES_MAX = 16 * 1024
 STREAM_BYTES_MAX = 256 * 1024 * 1024
 
 
-class Phase(Enum):
+class Phase(Symbol):
     HEAD = "waiting for the final head"
     BODY = "body arriving"
     DONE = "all arrived"

@@ -4,14 +4,14 @@ import errno
 import socket
 import ssl
 import zlib
-from enum import Enum
 
 import httptools
 
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
+from gateway.domain.symbol import Symbol
 
 
-class Stage(Enum):
+class Stage(Symbol):
     """How far the making of a connection has come; it names what a time-out or a reset means there."""
 
     WAIT = FailureKind.POOL_FULL

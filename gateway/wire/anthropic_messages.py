@@ -45,8 +45,8 @@ def _parse(body: bytes, operation: Operation) -> ModelRequest:
         members=members,
         needs=Needs(
             tools=members.get("tools", b"[]") not in (b"null", b"[]"),
-            vision=b'"image"' in messages,
-            json_schema=b'"json_schema"' in members.get("output_config", b""),
+            vision=messages.find(b'"image"') >= 0,
+            json_schema=members.get("output_config", b"").find(b'"json_schema"') >= 0,
             input_tokens=sum(text_tokens(members[name]) for name in _COUNTED if name in members),
             output_tokens=limit,
         ),

@@ -33,8 +33,8 @@ def parse(body: bytes) -> ModelRequest:
         members=members,
         needs=Needs(
             tools=members.get("tools", b"[]") not in (b"null", b"[]"),
-            vision=b'"input_image"' in given,
-            json_schema=b'"json_schema"' in text,
+            vision=given.find(b'"input_image"') >= 0,
+            json_schema=text.find(b'"json_schema"') >= 0,
             input_tokens=sum(text_tokens(members[name]) for name in _COUNTED if name in members),
             output_tokens=optional(members, "max_output_tokens", openai.decode_output_limit),
             native="responses" if kept else "",
