@@ -34,8 +34,15 @@ def _spell_out(node: ast.ClassDef, lines: list[str]) -> None:
         given = ", ".join(ast.unparse(field) for field in fields)
         names = [ast.unparse(field.target) for field in fields]
         body = "".join(f"        self.{name} = {name}\n" for name in names)
-        lines.insert(fields[-1].end_lineno or 0, f"\n    def __init__(self, {given}) -> None:\n{body}")
-    lines[node.decorator_list[0].lineno - 1] = "@dataclass(init=False, unsafe_hash=True)\n"
+        hashed = "".join(f"self.{name}, " for name in names)
+        written = f"""
+    def __init__(self, {given}) -> None:
+{body}
+    def __hash__(self) -> int:
+        return hash(({hashed}))
+"""
+        lines.insert(fields[-1].end_lineno or 0, written)
+    lines[node.decorator_list[0].lineno - 1] = f"@dataclass(init=False, unsafe_hash={not fields})\n"
 
 
 def _constant(node: ast.stmt) -> str | None:

@@ -1,4 +1,4 @@
-"""What making a value and finding an enum's member cost, in the ways of the standard library and in ours."""
+"""What values, members of enums and looking into bytes cost, in the ways of the standard library and in ours."""
 
 import timeit
 from dataclasses import dataclass
@@ -40,6 +40,8 @@ class Ours(Symbol):
     ONE = "one"
 
 
+LINES = b"x-gateway-target: assistant\n" * 20
+CARRIAGE = 0x0D
 MEMBERS: dict[Enum, int] = {Plain.ONE: 1, Ours.ONE: 1}
 
 
@@ -52,6 +54,9 @@ def main() -> None:
         print(f"{name:8} of 8 fields {_us(f'{name}(1, 2, 3, 4, 5, 6, 7, 8)'):6.3f} us")
     for name in ("Plain", "Ours"):
         print(f"{name:8} looked up   {_us(f'MEMBERS[{name}.ONE]'):6.3f} us")
+        print(f"{name:8} its value   {_us(f'{name}.ONE.value'):6.3f} us")
+    print(f"bytes in bytes       {_us('bytes((CARRIAGE,)) in LINES') - _us('bytes((CARRIAGE,))'):6.3f} us")
+    print(f"number in bytes      {_us('CARRIAGE in LINES'):6.3f} us")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from gateway.domain.budget import Budget, Dimensions, StoreAway
 from gateway.domain.quota import Gates, gates_of
 from gateway.domain.symbol import Symbol
+from gateway.domain.value import value
 
 
 class Secret:
@@ -29,7 +30,7 @@ class Secret:
         return hash(self._text)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """Where sockets go: the only place to which the credentials bound to it may be sent."""
 
