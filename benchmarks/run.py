@@ -107,6 +107,7 @@ def _contender(peer: peers.Peer, up: int) -> Contender:
 
 def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled to bytecode
     where = conditions()
     with contextlib.ExitStack() as stack:
         up = stack.enter_context(upstream())

@@ -22,12 +22,8 @@ _NUL = 0x00
 """A number is found in bytes at once; asked for bytes, `in` raises and catches an error inside first."""
 
 
-def _status_line(status: int) -> bytes:
-    known = {one.value: one.phrase for one in http.HTTPStatus}
-    return b"HTTP/1.1 %d %b\r\n" % (status, known.get(status, "").encode())
-
-
-_STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+_PHRASES = {one.value: one.phrase.encode() for one in http.HTTPStatus}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)}
 
 
 class HeaderUnsafe(ValueError):
