@@ -117,11 +117,21 @@ class BankMachine(RuleBasedStateMachine):
     def rebuilt(self) -> None:
         """The first call finds no counters; while all say what they hold, nobody gets a lease."""
         for worker in self.workers:
-            with pytest.raises(BankAway):
-                self.wait(worker.bank.lease("acme", f"t{next(self.tickets)}", []))
+            self.refused(worker)
             self.wait(worker.bank.sweep())
         assert self.raw("HDEL", "gw:{acme}:epoch", "grace")
         self.oracle.rebuild(self.books, [worker.boot for worker in self.workers])
+
+    def refused(self, worker: Worker) -> None:
+        """On a busy machine a rebuild lasts longer than a caller waits for it: then it is asked for once more."""
+        said = ""
+        for _ in range(100):
+            with pytest.raises(BankAway) as away:
+                self.wait(worker.bank.lease("acme", f"t{next(self.tickets)}", []))
+            said = str(away.value)
+            if "say what they hold" in said:
+                return
+        pytest.fail(f"no rebuild has ended: {said}")
 
     @rule(
         who=WHO,
@@ -251,8 +261,7 @@ class BankMachine(RuleBasedStateMachine):
             self.raw("DEL", key)
         for key, dump in before.items():
             self.raw("RESTORE", key, 0, dump)
-        with pytest.raises(BankAway):
-            self.wait(worker.bank.lease("acme", f"t{next(self.tickets)}", []))
+        self.refused(worker)
         self.oracle.report(worker.boot, [worker.standing(name) for name in LIMITS])
         self.rebuilt()
 
