@@ -36,6 +36,7 @@ async def serve(path: Path) -> None:
     worker = os.environ.get(WORKER)
     gateway = Gateway(loaded, read, log_fd=sys.stdout.fileno(), worker=None if worker is None else int(worker))
     loop = asyncio.get_running_loop()
+    gc.collect()  # before anything watches the loop
     await gateway.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, gateway.stop)
@@ -86,7 +87,6 @@ async def _end_with(supervisor: int, gateway: Gateway, stop: asyncio.Event) -> N
 
 def _settle_memory() -> None:
     """What start-up made stays for good, so the collector need not walk it; requests free theirs by reference count."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
