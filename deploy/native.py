@@ -50,7 +50,8 @@ def _constant(node: ast.stmt) -> str | None:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             kind = "Final"
         case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value):
-            kind = f"Final[{ast.unparse(annotation)}]"
+            said = ast.unparse(annotation)
+            kind = said if said.startswith("Final") else f"Final[{said}]"
         case _:
             return None
     return f"{name}: {kind} = {ast.unparse(value)}\n" if CONSTANT.fullmatch(name) else None
