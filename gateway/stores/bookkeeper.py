@@ -19,15 +19,13 @@ _KINDS = {kind.value: kind for kind in EntryKind}
 _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
 
+@dataclass(slots=True)
 class _Running:
-    """An attempt that nobody has closed yet. One for each call: its constructor is written out."""
+    """An attempt that nobody has closed yet."""
 
-    __slots__ = ("beat", "opened", "segment")
-
-    def __init__(self, opened: Opened, segment: int) -> None:
-        self.opened = opened
-        self.segment = segment
-        self.beat: Beat | None = None
+    opened: Opened
+    segment: int
+    beat: Beat | None = None
 
 
 @dataclass(slots=True)
