@@ -29,7 +29,8 @@ def native(text: str) -> str:
 
 
 def _spell_out(node: ast.ClassDef, lines: list[str]) -> None:
-    fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+    annotated = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+    fields = [item for item in annotated if not ast.unparse(item.annotation).startswith("ClassVar")]
     if fields:
         given = ", ".join(ast.unparse(field) for field in fields)
         names = [ast.unparse(field.target) for field in fields]

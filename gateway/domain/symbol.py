@@ -13,4 +13,5 @@ class Symbol(Enum):
     __hash__ = object.__hash__
 
 
-Symbol.value = property(attrgetter("_value_"))  # type: ignore[method-assign,assignment]  # for checkers as it was
+# Set from outside: within the class a checker would take it for a member, and it knows the type of each member's value.
+Symbol.value = property(attrgetter("_value_"))  # type: ignore[method-assign,assignment]

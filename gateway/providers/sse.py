@@ -8,6 +8,7 @@ EVENT_BYTES_MAX = 16 * 1024 * 1024
 LINE_BYTES_MAX = 8 * 1024 * 1024
 _LF = 0x0A
 _CR = 0x0D
+"""As numbers, which are found at once: `in` between two bytes objects raises and catches an error inside first."""
 
 
 class FramingError(Exception):

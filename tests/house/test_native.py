@@ -17,7 +17,7 @@ SOURCE = '''
 """A module."""
 
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 from gateway.domain.value import value
 
@@ -33,6 +33,8 @@ shared = []
 @value
 class Place:
     """Where."""
+
+    HOUSES: ClassVar[int] = 1
 
     room: str
     floor: int = _LIMIT
