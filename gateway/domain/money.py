@@ -44,10 +44,13 @@ def affordable_output(price: Price, input_tokens: int, nano_usd: int) -> int:
 
 def usd_text(nano_usd: int) -> str:
     """Exact decimal USD without an exponent, such as 0.000125."""
-    whole, fraction = divmod(abs(nano_usd), _NANO)
-    digits = str(_NANO + fraction)[1:].rstrip("0")
-    sign = "-" if nano_usd < 0 else ""
-    return sign + str(whole) + "." + digits if digits else sign + str(whole)
+    if nano_usd < 0:
+        return "-" + usd_text(-nano_usd)
+    whole = nano_usd // _NANO
+    fraction = nano_usd - whole * _NANO
+    if not fraction:
+        return str(whole)
+    return str(whole) + "." + str(_NANO + fraction)[1:].rstrip("0")
 
 
 def _tier(price: Price, input_tokens: int) -> Price:

@@ -119,7 +119,7 @@ def _text(head: dict[bytes, bytes], name: bytes) -> str | None:
 def duration_text(seconds: float) -> bytes:
     """As OpenAI writes it: 20ms, 1.5s, 6m0s."""
     if seconds < 1:
-        return b"%dms" % round(seconds * 1000)
+        return b"%dms" % int(seconds * 1000 + 0.5)
     if seconds < 60:
         return f"{seconds:.3g}s".encode()
     return b"%dm%ds" % divmod(round(seconds), 60)

@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.formats.journal import Beat, Closed, Opened, fact_of
+from gateway.formats.journal import Beat, Closed, Fact, Opened, fact_of
 from gateway.ports import Ledger
 from gateway.stores.journal import FileJournal, lines, orphans, remove, segment_path, segments
 
@@ -19,13 +19,15 @@ _KINDS = {kind.value: kind for kind in EntryKind}
 _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
 
-@dataclass(slots=True)
 class _Running:
     """An attempt that nobody has closed yet."""
 
-    opened: Opened
-    segment: int
-    beat: Beat | None = None
+    __slots__ = ("beat", "opened", "segment")
+
+    def __init__(self, opened: Opened, segment: int) -> None:
+        self.opened = opened
+        self.segment = segment
+        self.beat: Beat | None = None
 
 
 @dataclass(slots=True)
@@ -38,9 +40,13 @@ class Reader:
 
     def read(self, line: bytes, segment: int) -> Entry | None:
         fact = fact_of(line)
+        if fact is None:
+            self.damaged += 1
+            return None
+        return self.take(fact, segment)
+
+    def take(self, fact: Fact, segment: int) -> Entry | None:
         match fact:
-            case None:
-                self.damaged += 1
             case Opened():
                 self.running[fact.attempt_id] = _Running(fact, segment)
             case Beat():
@@ -80,7 +86,7 @@ class Bookkeeper:
         """Everything that is on record by now, and how many entries that were; a failed batch is appended again."""
         told = 0
         while self._unsaved or self.behind:
-            if not self._unsaved and not self._read_on():
+            if not self._unsaved and not self._take_recent() and not self._read_on():
                 break
             if self._unsaved:
                 self._ledger.append(self._unsaved)
@@ -104,6 +110,17 @@ class Bookkeeper:
             boots.append(boot)
         return boots
 
+    def _take_recent(self) -> bool:
+        """What follows the place reached and is still in memory; the rest is on the disk. Whether there was any."""
+        recent = self._journal.recent
+        reached = self._offset
+        while recent and len(self._unsaved) < BATCH:
+            segment, start, end, fact = recent.popleft()
+            if start == self._offset and segment == self._segment:
+                self._offset = end
+                self._keep(self._reader.take(fact, segment))
+        return self._offset > reached
+
     def _read_on(self) -> bool:
         """The next lines of the journal, or its next segment; whether there was any."""
         newest = self._journal.segment
@@ -111,14 +128,17 @@ class Bookkeeper:
         if found := lines(path, self._offset, READ_BYTES):
             for line in found:
                 self._offset += len(line)
-                if (entry := self._reader.read(line, self._segment)) is not None:
-                    self._unsaved.append(entry)
+                self._keep(self._reader.read(line, self._segment))
             return True
         if self._segment >= newest:
             return False
         self._segment, self._offset = self._segment + 1, 0
         self._drop_finished()
         return True
+
+    def _keep(self, entry: Entry | None) -> None:
+        if entry is not None:
+            self._unsaved.append(entry)
 
     def _drop_finished(self) -> None:
         oldest = min((run.segment for run in self._reader.running.values()), default=self._segment)

@@ -18,6 +18,12 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 CLOSING_BYTES = 64 * 1024
 """Of each segment, for the ends of attempts that run when the disk is full."""
 
+RECENT_MAX = 4096
+"""Facts that are kept in memory until the ledger has them, some 3 MB; more than that are read from the disk."""
+
+Written = tuple[int, int, int, Fact]
+"""A fact with its segment and where its line starts and ends in it."""
+
 _LOCK = ".lock"
 _SEGMENT = ".journal"
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
@@ -28,7 +34,8 @@ class FileJournal:
 
     A killed process loses none: its pages are the system's. Each segment's room is reserved when it begins, so no
     copy fails, and a full disk is noticed at a segment's beginning. Behind the last line a segment is zeros, so only
-    the last line can be torn.
+    the last line can be torn. `recent` is for the one reader of the running journal: what it takes from there it need
+    not read and parse. It may end before the journal does.
     """
 
     def __init__(self, folder: Path, boot: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -36,6 +43,7 @@ class FileJournal:
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._backlog: deque[Fact] = deque()
+        self.recent: deque[Written] = deque()
         self.segment = 0
         self.size_bytes = 0
         try:
@@ -67,9 +75,12 @@ class FileJournal:
         line = line_of(fact)
         if self.size_bytes + len(line) + spare_bytes > self._segment_bytes:
             self._next_segment(len(line) + spare_bytes)
-        end = self.size_bytes + len(line)
-        self._map[self.size_bytes : end] = line
+        start = self.size_bytes
+        end = start + len(line)
+        self._map[start:end] = line
         self.size_bytes = end
+        if len(self.recent) < RECENT_MAX:
+            self.recent.append((self.segment, start, end, fact))
 
     def close(self) -> None:
         self._map.close()

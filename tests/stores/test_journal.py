@@ -1,17 +1,23 @@
 """The journal on disk: what was written is read again, by the living and after a death; a full disk loses nothing."""
 
+import contextlib
 import errno
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import count, islice
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.domain.ledger import Entry
 from gateway.formats.journal import Closed, Fact, Opened, fact_of, line_of
-from gateway.ports import JournalFailed
+from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import Bookkeeper
 from gateway.stores.journal import CLOSING_BYTES, FileJournal, lines, orphans, segments
@@ -168,3 +174,43 @@ def test_the_ledger_follows_over_segments_and_only_what_runs_is_kept(tmp_path: P
     assert segments(tmp_path / "journal", "boot") == []
     assert kept.ledger.entries_of_request("runs long")[0].cost_nano_usd == 700
     kept.close()
+
+
+class Told:
+    """A ledger that is away at first."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.attempts: list[str] = []
+
+    def append(self, added: Sequence[Entry]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreFailed("away")
+        self.attempts += [entry.attempt_id for entry in added]
+
+
+@given(st.lists(st.integers(0, 12), max_size=20), st.integers(0, 8), st.integers(0, 3))
+def test_what_memory_no_longer_holds_is_read_from_the_disk_each_fact_once_and_in_order(
+    bursts: list[int], remembered: int, refusals: int
+) -> None:
+    ledger = Told(refusals)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(room, "RECENT_MAX", remembered)
+        journal = FileJournal(Path(folder), "boot", segment_bytes=CLOSING_BYTES + 2_000)
+        keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
+        names = (f"r{number}" for number in count())
+        written: list[str] = []
+        for burst in bursts:
+            for name in islice(names, burst):
+                journal.write(opened(name))
+                journal.write(closed(name))
+                written.append(f"{name}.1")
+            with contextlib.suppress(StoreFailed):
+                keeper.follow()
+        for _ in range(refusals):
+            with contextlib.suppress(StoreFailed):
+                keeper.follow()
+        keeper.follow()
+        assert ledger.attempts == written
+        keeper.finish()

@@ -1,8 +1,9 @@
-"""By what entries are summed: the columns of dimensions, and tags in their JSON."""
+"""By what entries are summed and found: the columns of dimensions, tags in their JSON, requests."""
 
 import re
+from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, and_, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from gateway.stores.sql.tables import entries
@@ -37,3 +38,14 @@ def dimension(per: str, *, sqlite: bool) -> ColumnElement[str | None]:
         value: ColumnElement[str | None] = literal_column("members.value")
         tag = select(value).select_from(members).where(members.c.key == name).scalar_subquery()
     return tag
+
+
+def of_requests(ids: Sequence[str], *, sqlite: bool) -> ColumnElement[bool]:
+    """Of at least one. Attempts are named by their request, a point and more: SQLite, whose texts are in the order of
+    their bytes, finds them in the index of attempts and keeps no second one."""
+    named = entries.c.request_id.in_(ids)
+    if not sqlite:
+        return named
+    other = entries.alias()
+    begins, ends = other.c.attempt_id >= min(ids), other.c.attempt_id < max(ids) + "/"
+    return and_(named, entries.c.id.in_(select(other.c.id).where(begins, ends)))

@@ -9,9 +9,9 @@ from gateway.domain.budget import Budget, Unit
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.period import FOREVER_S
 from gateway.stores.sql.converging import LATE, Told, converged
-from gateway.stores.sql.dimensions import dimension
+from gateway.stores.sql.dimensions import dimension, of_requests
 from gateway.stores.sql.engine import Database
-from gateway.stores.sql.entry_rows import entry_of, insert, row_of
+from gateway.stores.sql.entry_rows import additions, entry_of, row_of
 from gateway.stores.sql.tables import entries
 
 RUN_RESTS_S = 7 * 86_400.0
@@ -29,7 +29,6 @@ class SqlLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = insert(sqlite=database.sqlite)
 
     def append(self, added: Sequence[Entry]) -> None:
         """What came to be known in another order converges: an attempt has one total, whoever tells it first.
@@ -46,8 +45,8 @@ class SqlLedger:
             if not self._database.sqlite:
                 # Two that add the same rows in another order would wait for each other.
                 rows.sort(key=lambda row: str(row[0]))
-            if rows:
-                connection.exec_driver_sql(self._insert, rows)
+            for statement, values in additions(rows, sqlite=self._database.sqlite):
+                connection.exec_driver_sql(statement, values)
 
     def sums(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, int]:
         total: dict[str, int] = {}
@@ -74,7 +73,8 @@ class SqlLedger:
 
     def entries_of_request(self, request_id: str) -> Sequence[Entry]:
         """In the order in which they were added."""
-        query = select(entries).where(entries.c.request_id == request_id).order_by(entries.c.id)
+        mine = of_requests([request_id], sqlite=self._database.sqlite)
+        query = select(entries).where(mine).order_by(entries.c.id)
         with self._database.read() as connection:
             return [entry_of(row) for row in connection.execute(query).mappings()]
 

@@ -9,7 +9,7 @@ from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.tenancy import ErasureRow
 from gateway.ports import Rerating, Span, UsagePrice, UsageRow
 from gateway.stores.sql import forgetting, rerating
-from gateway.stores.sql.dimensions import dimension
+from gateway.stores.sql.dimensions import dimension, of_requests
 from gateway.stores.sql.engine import Database
 from gateway.stores.sql.entry_rows import entry_of
 from gateway.stores.sql.ledger import SqlLedger
@@ -47,7 +47,7 @@ class SqlReports(SqlLedger):
                 entries.c.cached_tokens,
                 entries.c.cost_nano_usd,
             )
-            .where(_within(span), entries.c.budget_id.is_(None))
+            .where(_within(span, sqlite=self._books.sqlite), entries.c.budget_id.is_(None))
             .subquery()
         )
         keys = [inner.c[f"g{at}"] for at in range(len(group_by))] + [inner.c.slot]
@@ -73,7 +73,8 @@ class SqlReports(SqlLedger):
         return cast(number if self._books.sqlite else func.floor(number), Integer)
 
     def entries(self, span: Span, after: int, count: int) -> Sequence[tuple[int, Entry]]:
-        query = select(entries).where(_within(span), entries.c.id > after).order_by(entries.c.id).limit(count)
+        wanted = _within(span, sqlite=self._books.sqlite)
+        query = select(entries).where(wanted, entries.c.id > after).order_by(entries.c.id).limit(count)
         with self._books.read() as connection:
             return [(int(row["id"]), entry_of(row)) for row in connection.execute(query).mappings()]
 
@@ -109,12 +110,14 @@ class SqlReports(SqlLedger):
             ]
 
 
-def _within(span: Span) -> Any:
+def _within(span: Span, *, sqlite: bool) -> Any:
     wanted = [entries.c.reserved_at_s >= span.from_s, entries.c.reserved_at_s < span.to_s]
     if span.tenant is not None:
-        wanted.append(entries.c.tenant == span.tenant)
+        # A request's few entries are found by their names: SQLite would rather look through all of a tenant.
+        tenant = entries.c.tenant if span.request is None else entries.c.tenant + ""
+        wanted.append(tenant == span.tenant)
     if span.run is not None:
         wanted.append(or_(entries.c.root_run_id == span.run, entries.c.run_id == span.run))
     if span.request is not None:
-        wanted.append(entries.c.request_id == span.request)
+        wanted.append(of_requests([span.request], sqlite=sqlite))
     return and_(*wanted)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from gateway.domain.ledger import CORRECTIONS, Entry, EntryKind
 from gateway.domain.reply import NO_USAGE
 from gateway.ports import Rerating, UsagePrice
+from gateway.stores.sql.dimensions import of_requests
 from gateway.stores.sql.engine import Database
 from gateway.stores.sql.entry_rows import entry_of
 from gateway.stores.sql.ledger import SqlLedger
@@ -73,6 +74,7 @@ def _posts(database: Database, which: Rerating) -> Iterator[list[Entry]]:
 
 def _adjusted(database: Database, posts: Sequence[Entry]) -> Sequence[Entry]:
     requests = sorted({post.request_id for post in posts})
-    query = select(entries).where(entries.c.kind == EntryKind.ADJUST.value, entries.c.request_id.in_(requests))
+    told = of_requests(requests, sqlite=database.sqlite)
+    query = select(entries).where(entries.c.kind == EntryKind.ADJUST.value, told)
     with database.read() as connection:
         return [entry_of(row) for row in connection.execute(query).mappings()]

@@ -148,7 +148,7 @@ entries = Table(
     Column("id", _serial, primary_key=True, autoincrement=True),
     Column("attempt_id", String(200), nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("request_id", String(200), nullable=False, index=True),
+    Column("request_id", String(200), nullable=False),
     Column("tenant", String(64), nullable=False),
     Column("key_id", String(64), nullable=False),
     Column("reserved_at_s", Float, nullable=False),
@@ -185,6 +185,7 @@ entries = Table(
     Index("entries_by_tenant", "tenant", "reserved_at_s"),
     _where_told("entries_by_run", "run_id"),
     _where_told("entries_by_root_run", "root_run_id"),
+    Index("ix_entries_request_id", "request_id").ddl_if(dialect="postgresql"),
 )
 
 answers = Table(

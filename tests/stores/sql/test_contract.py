@@ -4,7 +4,9 @@ import itertools
 import json
 import multiprocessing
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -63,6 +65,25 @@ def test_everything_of_an_entry_is_kept(kept: Kept) -> None:
     )  # fmt: skip
     kept.ledger.append([full])
     assert list(kept.ledger.entries_of_request("r1")) == [full]
+
+
+@given(st.lists(st.sampled_from(["plain", "of an agent", "failed", "audio", "unpriced"]), max_size=70))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_entries_of_all_kinds_are_added_together_and_in_their_order(kept: Kept, kinds: list[str]) -> None:
+    more: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "of an agent": {"user": "u", "run_id": "r", "root_run_id": "rr", "parent_run_id": "p", "session_id": "s"},
+        "failed": {"cause": "timeout"},
+        "audio": {"usage": Usage(9, 8, 7, 6, audio_output=1)},
+        "unpriced": {"unpriced": True, "service_tier": "flex"},
+    }
+    begins = next(_numbers)
+    told = [entry(f"mixed{begins}.{number}", **more[kind]) for number, kind in enumerate(kinds)]
+    kept.ledger.append(told)
+    found = list(kept.ledger.entries_of_request(f"mixed{begins}"))
+    if not kept.database.sqlite:
+        told.sort(key=attrgetter("attempt_id"))
+    assert found == told
 
 
 @pytest.mark.parametrize("unit", list(Unit))

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.reply import Usage
 from gateway.ports import Span, UsageRow
-from gateway.stores.sql.entry_rows import insert, row_of
+from gateway.stores.sql.entry_rows import additions, row_of
 from gateway.stores.sql.opening import Kept
 from tests.stores.sql.test_contract import entry
 
@@ -21,7 +22,8 @@ _HOUR_S = 3_600.0
 def planted(kept: Kept, *wrong: Entry) -> None:
     """Past the rules of `append`."""
     with kept.database.begin() as connection:
-        connection.exec_driver_sql(insert(sqlite=kept.database.sqlite), [row_of(item) for item in wrong])
+        for statement, rows in additions([row_of(item) for item in wrong], sqlite=kept.database.sqlite):
+            connection.exec_driver_sql(statement, rows)
 
 
 _texts = st.sampled_from(["a", "b"])
@@ -135,3 +137,25 @@ def test_what_cannot_be_is_found(kept: Kept, wrong: list[Entry]) -> None:
     planted(kept, *wrong, entry("r9.1"))
     (found,) = kept.ledger.verify()
     assert "attempt r1.1" in found
+
+
+@pytest.mark.parametrize("tenant", [None, "acme"])
+def test_a_request_is_found_by_name_in_books_of_any_size(kept: Kept, tenant: str | None) -> None:
+    names = ["r1.1", "r1.2", "r10.1", "r2.1", "r1-1.1", "r.1"]
+    told = [entry(name) for name in names] + [entry("r1.1:p@2", EntryKind.ADJUST, request_id="r1")]
+    kept.ledger.append([*told, entry("adjust:a", EntryKind.ADJUST, request_id="adjust:a")])
+    statements: list[tuple[str, object]] = []
+
+    def note(connection: object, cursor: object, statement: str, values: object, *rest: object) -> None:
+        statements.append((statement, values))
+
+    event.listen(kept.database.engine, "before_cursor_execute", note)
+    found = [one.attempt_id for _, one in kept.ledger.entries(Span(tenant, request="r1"), 0, 100)]
+    event.remove(kept.database.engine, "before_cursor_execute", note)
+    assert sorted(found) == ["r1.1", "r1.1:p@2", "r1.2"]
+    assert [one.attempt_id for one in kept.ledger.entries_of_request("adjust:a")] == ["adjust:a"]
+    if kept.database.sqlite:
+        (asked,) = (pair for pair in statements if pair[0].startswith("SELECT"))
+        with kept.database.read() as connection:
+            plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + asked[0], asked[1]).all()  # type: ignore[arg-type]
+        assert "(attempt_id>? AND attempt_id<?)" in str(plan)
