@@ -27,7 +27,7 @@ from gateway.domain.tenancy import (
     TenantRow,
 )
 from gateway.domain.value import value
-from gateway.formats.journal import Beat, Closed, Opened
+from gateway.formats.facts import Beat, Closed, Opened
 
 OwnedRow = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow | ErasureRow
 _Row = TypeVar("_Row", bound=OwnedRow)

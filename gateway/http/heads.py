@@ -139,11 +139,9 @@ def room_headers(rooms: list[Room]) -> Headers:
     headers: Headers = []
     for room in rooms:
         limit, remaining, reset = _ROOM_NAMES[room.dimension]
-        headers += (
-            (limit, b"%d" % room.limit),
-            (remaining, b"%d" % room.remaining),
-            (reset, duration_text(room.reset_s)),
-        )
+        headers.append((limit, b"%d" % room.limit))
+        headers.append((remaining, b"%d" % room.remaining))
+        headers.append((reset, duration_text(room.reset_s)))
     return headers
 
 

@@ -9,7 +9,7 @@ from gateway.domain.money import affordable_output, cost_nano_usd
 from gateway.domain.record import InVain, Provenance
 from gateway.domain.reply import NO_USAGE, Usage
 from gateway.domain.request import Caller, ModelRequest
-from gateway.formats.journal import Beat, Closed, Opened
+from gateway.formats.facts import Beat, Closed, Opened
 from gateway.pipeline.admission import Ticket
 from gateway.pipeline.desk import Desk
 from gateway.ports import JournalFailed

@@ -80,12 +80,16 @@ class Account:
         return Standing(self.name, self.spent, max(0, self.credit) + self.held, self.budget.amount, self.ends_s)
 
 
+Parts = list[tuple[Account, Claim]]
+"""Of one request."""
+
+
 class AccountHold:
     """Implements ports.Hold over the accounts of one request."""
 
     __slots__ = ("_books", "_parts", "state")
 
-    def __init__(self, books: "CreditAccounts", parts: list[tuple[Account, int]]) -> None:
+    def __init__(self, books: "CreditAccounts", parts: Parts) -> None:
         self._books = books
         self._parts = parts
         self.state = HoldState.HELD
@@ -96,7 +100,8 @@ class AccountHold:
     def settle(self, cost_nano_usd: int, tokens: int) -> bool:
         self._move(HoldEvent.SETTLE)
         overrun = False
-        for account, amount in self._parts:
+        for account, claim in self._parts:
+            amount = claim.amount
             charge = cost_nano_usd if account.budget.unit is Unit.NANO_USD else tokens
             assert charge >= 0, f"I7: {charge} would take spending on {account.name} back"
             overrun = overrun or charge > amount
@@ -109,10 +114,10 @@ class AccountHold:
 
     def void(self) -> None:
         self._move(HoldEvent.VOID)
-        for account, amount in self._parts:
-            account.held -= amount
+        for account, claim in self._parts:
+            account.held -= claim.amount
             assert account.held >= 0, f"I2: {account.name} holds less than its requests"
-            account.credit += amount
+            account.credit += claim.amount
             self._books.touched(account)
 
     def _move(self, event: HoldEvent) -> None:
@@ -147,14 +152,14 @@ class CreditAccounts:
 
     async def hold(self, tenant: str, claims: Sequence[Claim]) -> AccountHold | Shortage:
         parts = self._parts(claims)
-        if not self._covered(parts, claims) or (self._away and _denies(parts)):
+        if not self._covered(parts) or (self._away and _denies(parts)):
             short = await self._borrow(tenant, claims)
             if short is not None:
                 return short
             parts = self._parts(claims)
-        for account, amount in parts:
-            account.credit -= amount
-            account.held += amount
+        for account, claim in parts:
+            account.credit -= claim.amount
+            account.held += claim.amount
             budget = account.budget
             assert budget.tenant == tenant, f"I8: {account.name} is not of {tenant}"
             paid = account.credit >= 0 or budget.mode is Mode.SHADOW or self._may_owe(budget)
@@ -242,9 +247,9 @@ class CreditAccounts:
         self._past.add(account)
         self._dirty.add(account)
 
-    def _parts(self, claims: Sequence[Claim]) -> list[tuple[Account, int]]:
+    def _parts(self, claims: Sequence[Claim]) -> Parts:
         now_s = self._clock.wall_s()
-        return [(self._account(claim.budget, claim.who, now_s), claim.amount) for claim in claims]
+        return [(self._account(claim.budget, claim.who, now_s), claim) for claim in claims]
 
     def _account(self, budget: Budget, who: str, now_s: float) -> Account:
         key = (budget.id, who)
@@ -257,14 +262,14 @@ class CreditAccounts:
         account.used_s = now_s
         return account
 
-    def _covered(self, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> bool:
+    def _covered(self, parts: Parts) -> bool:
         """Whether the credit here is enough, under the budgets as they are now. Shadow budgets may go into debt."""
-        for (account, amount), claim in zip(parts, claims, strict=True):
+        for account, claim in parts:
             if account.budget is not claim.budget:
                 if account.budget.amount != claim.budget.amount:
                     return False
                 account.budget = claim.budget
-            if account.credit < amount and claim.budget.mode is Mode.ENFORCE:
+            if account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE:
                 return False
         return True
 
@@ -274,22 +279,22 @@ class CreditAccounts:
             parts = self._parts(claims)
             for _ in range(LEASES_MAX):
                 try:
-                    await self._recall(tenant, parts, claims)
-                    if not self._away and self._covered(parts, claims):
+                    await self._recall(tenant, parts)
+                    if not self._away and self._covered(parts):
                         return None
-                    denied = await self._lease(tenant, parts, claims)
+                    denied = await self._lease(tenant, parts)
                     self._away = False
                 except BankAway:
                     self._away = True
-                    return self._without_bank(parts, claims)
+                    return self._without_bank(parts)
                 if denied is not None:
                     return denied
-            return None if self._covered(parts, claims) else _shortage(parts, claims)
+            return None if self._covered(parts) else _shortage(parts)
 
-    async def _recall(self, tenant: str, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> None:
+    async def _recall(self, tenant: str, parts: Parts) -> None:
         """A budget was changed: all free credit goes back, so that the next lease follows the new amount."""
         changed: list[Account] = []
-        for (account, _), claim in zip(parts, claims, strict=True):
+        for account, claim in parts:
             if account.budget is not claim.budget:
                 if account.budget.amount != claim.budget.amount:
                     changed.append(account)
@@ -299,12 +304,12 @@ class CreditAccounts:
         if changed:
             await self._say(tenant, changed)
 
-    async def _lease(self, tenant: str, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> Shortage | None:
+    async def _lease(self, tenant: str, parts: Parts) -> Shortage | None:
         wants: list[Want] = []
         short: list[tuple[Account, Claim]] = []
-        for (account, amount), claim in zip(parts, claims, strict=True):
-            if account.credit < amount and claim.budget.mode is Mode.ENFORCE:
-                need = amount - account.credit
+        for account, claim in parts:
+            if account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE:
+                need = claim.amount - account.credit
                 wants.append(Want(account.name, claim.budget.amount, need, account.wish(need), account.ends_s))
                 short.append((account, claim))
         answer = await self._bank.lease(tenant, f"{self._boot}.{next(self._serial)}", wants)
@@ -321,13 +326,13 @@ class CreditAccounts:
             account.others = grant.spent - account.reported
         return None
 
-    def _without_bank(self, parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> Shortage | None:
+    def _without_bank(self, parts: Parts) -> Shortage | None:
         """What each budget says shall happen; `allow` goes into debt, which is reported when the bank is back."""
-        for (account, amount), claim in zip(parts, claims, strict=True):
+        for account, claim in parts:
             budget = claim.budget
             if budget.mode is Mode.SHADOW or budget.store_away is StoreAway.ALLOW:
                 continue
-            if budget.store_away is StoreAway.DENY or account.credit < amount:
+            if budget.store_away is StoreAway.DENY or account.credit < claim.amount:
                 return Shortage(claim, account.window, max(0, account.credit), account.total, store_away=True)
         return None
 
@@ -364,13 +369,13 @@ class CreditAccounts:
         return lock
 
 
-def _shortage(parts: list[tuple[Account, int]], claims: Sequence[Claim]) -> Shortage:
+def _shortage(parts: Parts) -> Shortage:
     """Other requests took what the bank gave, each time: the first claim that is not covered."""
-    for (account, amount), claim in zip(parts, claims, strict=True):
-        if account.credit < amount and claim.budget.mode is Mode.ENFORCE:
+    for account, claim in parts:
+        if account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE:
             return Shortage(claim, account.window, max(0, account.credit), account.total)
     raise AssertionError("every claim is covered")
 
 
-def _denies(parts: list[tuple[Account, int]]) -> bool:
+def _denies(parts: Parts) -> bool:
     return any(account.budget.store_away is StoreAway.DENY for account, _ in parts)

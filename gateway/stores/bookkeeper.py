@@ -7,7 +7,8 @@ from pathlib import Path
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.formats.journal import Beat, Closed, Fact, Opened, fact_of
+from gateway.formats.facts import Beat, Closed, Fact, Opened
+from gateway.formats.journal import fact_of
 from gateway.ports import Ledger
 from gateway.stores.journal import FileJournal, lines, orphans, remove, segment_path, segments
 

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.formats.journal import Fact, Opened, line_of
+from gateway.formats.facts import Fact, Opened
+from gateway.formats.journal import line_of
 from gateway.ports import JournalFailed
 
 _log = logging.getLogger("meterway")

@@ -10,7 +10,7 @@ import pytest
 from gateway.app.books import Books
 from gateway.clock import SystemClock
 from gateway.domain.ledger import Entry
-from gateway.formats.journal import Closed, Opened
+from gateway.formats.facts import Closed, Opened
 from gateway.ports import BankAway, Ledger, Span, StoreFailed
 from gateway.stores.bank import OwnBank
 from gateway.stores.sql.opening import Kept

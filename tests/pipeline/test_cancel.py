@@ -13,7 +13,7 @@ from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
 from gateway.domain.period import Period
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.request import Caller
-from gateway.formats.journal import Closed, Fact, Opened
+from gateway.formats.facts import Closed, Fact, Opened
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
 from gateway.stores.accounts import CreditAccounts

@@ -20,7 +20,7 @@ from gateway.domain.period import Period
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import BudgetRow
-from gateway.formats.journal import Beat, Closed, Opened
+from gateway.formats.facts import Beat, Closed, Opened
 from gateway.ports import Hold, Span
 from gateway.stores.accounts import AccountHold
 from gateway.stores.journal import FileJournal

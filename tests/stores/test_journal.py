@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.ledger import Entry
-from gateway.formats.journal import Closed, Fact, Opened, fact_of, line_of
+from gateway.formats.facts import Closed, Fact, Opened
+from gateway.formats.journal import fact_of, line_of
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import Bookkeeper
