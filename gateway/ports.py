@@ -422,6 +422,10 @@ class LedgerReports(Protocol):
         """Oldest first, with their serial numbers, those behind `after`."""
         ...
 
+    def roots(self) -> Sequence[tuple[str, str, str]]:
+        """Tenant, run and root of the runs that were named lately, the last ones last."""
+        ...
+
     def rerate(self, which: Rerating, price: UsagePrice) -> int:
         """Adds what is missing from what attempts were charged; how many entries that took. Again, it adds none."""
         ...

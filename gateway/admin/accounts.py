@@ -218,6 +218,12 @@ def entry_out(entry: Entry) -> shapes.EntryOut:
         output_tokens=usage.output,
         cached_tokens=usage.cached_input,
         reasoning_tokens=usage.reasoning,
+        cache_write_5m_tokens=usage.cache_write_5m,
+        cache_write_1h_tokens=usage.cache_write_1h,
+        audio_input_tokens=usage.audio_input,
+        image_input_tokens=usage.image_input,
+        audio_output_tokens=usage.audio_output,
+        image_output_tokens=usage.image_output,
         usd=shapes.usd(entry.cost_nano_usd),
         price_id=entry.price_id,
         service_tier=entry.service_tier,
@@ -225,6 +231,10 @@ def entry_out(entry: Entry) -> shapes.EntryOut:
         unpriced=entry.unpriced,
         reserved_at=shapes.at(entry.reserved_at_s),
         posted_at=shapes.at(entry.posted_at_s),
+        late=entry.late,
+        budget_id=entry.budget_id,
+        budget_who=entry.budget_who,
+        actor=entry.actor,
         cause=entry.cause,
     )
 

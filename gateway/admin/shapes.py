@@ -239,6 +239,8 @@ class UsageOut(Shape):
 
 
 class EntryOut(Shape):
+    """With a `budget_id` it counts in that budget alone, as the credit of dead processes does, and is no usage."""
+
     attempt_id: str
     kind: str
     request_id: str
@@ -257,6 +259,12 @@ class EntryOut(Shape):
     output_tokens: int
     cached_tokens: int
     reasoning_tokens: int
+    cache_write_5m_tokens: int
+    cache_write_1h_tokens: int
+    audio_input_tokens: int
+    image_input_tokens: int
+    audio_output_tokens: int
+    image_output_tokens: int
     usd: ExactUsd
     price_id: str
     service_tier: str | None
@@ -264,6 +272,10 @@ class EntryOut(Shape):
     unpriced: bool
     reserved_at: datetime
     posted_at: datetime
+    late: bool
+    budget_id: str | None
+    budget_who: str | None
+    actor: str
     cause: str
 
 

@@ -1,9 +1,11 @@
 """Keeps the ring of caller keys as the configuration or the directory says, and follows the directory's changes."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +18,8 @@ from gateway.stores.keys import KeyRing, Peppers
 
 LOOK_S = 0.5
 """How often the directory is looked at: a revoked key is refused everywhere within a second."""
+
+PEPPER_LETTERS_MIN = 16
 
 _log = logging.getLogger("meterway")
 
@@ -34,6 +38,7 @@ class Doorkeeper:
         self._adopt_budgets = adopt_budgets
         self._store: DirectoryStore | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
 
     def budgets(self) -> Sequence[BudgetRow]:
         return self.directory.budgets
@@ -63,15 +68,16 @@ class Doorkeeper:
             begin(self.adopt(catalog))
 
     async def look(self) -> None:
-        """Takes over the directory where it has changed."""
+        """Takes over the directory where it has changed; one at a time, as an older state would bring keys back."""
         store = self._store
-        if store is None or await asyncio.to_thread(store.version) == self.directory.version:
-            return
-        directory = await asyncio.to_thread(store.snapshot)
-        await self._adopt_budgets(directory.budgets)
-        self.ring.adopt(holders_of(directory))
-        self.admins.adopt({row.id: (row.digest, row.pepper_id, row) for row in directory.admin_keys})
-        self.directory = directory
+        async with self._turn:
+            if store is None or await asyncio.to_thread(store.version) == self.directory.version:
+                return
+            directory = await asyncio.to_thread(store.snapshot)
+            await self._adopt_budgets(directory.budgets)
+            self.ring.adopt(holders_of(directory))
+            self.admins.adopt({row.id: (row.digest, row.pepper_id, row) for row in directory.admin_keys})
+            self.directory = directory
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -101,14 +107,21 @@ class Doorkeeper:
 
 
 def pepper_beside(folder: Path) -> str:
-    """Made once, readable by this user alone; the database never sees it."""
+    """Made once, whole before anybody can read it, and readable by this user alone; the database never sees it.
+
+    Raises ValueError for a file that holds none.
+    """
     path = folder / "pepper"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with os.fdopen(fd, "w") as file:
-        text = secrets.token_urlsafe(32)
-        file.write(text)
+    if not path.exists():
+        fd, name = tempfile.mkstemp(prefix="pepper-", dir=folder)
+        written = Path(name)
+        with os.fdopen(fd, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(written)
+        written.unlink()
+    text = path.read_text()
+    if len(text) < PEPPER_LETTERS_MIN:
+        raise ValueError(f"{path} holds no pepper; bring it back from a copy, or remove it and issue all keys anew")
     return text

@@ -83,6 +83,7 @@ class Gateway:
         self.told = Told(clock, loaded.settings.telemetry, log_fd, sink)
         self.books = Books(clock, self.told.crossed)
         self.doorkeeper = Doorkeeper(clock, peppers_of(loaded), self.books.adopt)
+        self._runs = MemoryRuns()
         self._desk = Desk(
             clock=clock,
             keys=self.doorkeeper.ring,
@@ -91,7 +92,7 @@ class Gateway:
             quota=MemoryQuota(clock),
             accounts=self.books.accounts,
             journal=self.books.journal,
-            runs=MemoryRuns(),
+            runs=self._runs,
             pins=MemoryPins(clock),
             recorder=self.told.recorder,
             dialects=DIALECTS,
@@ -142,6 +143,9 @@ class Gateway:
             self._desk.journal = self.books.journal
             await self._share(self.kept.ledger)
         await self._stack.enter_async_context(self.books)
+        if directory is not None and self._loaded.settings.redis is None:
+            for tenant, run, root in await asyncio.to_thread(self.kept.ledger.roots):
+                self._runs.learn(tenant, run, root)
         return directory
 
     async def _share(self, ledger: Ledger) -> None:

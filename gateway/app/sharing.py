@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
@@ -214,7 +215,8 @@ class Shared:
             now_s = self._clock.wall_s()
             entries.append(
                 Entry(
-                    attempt_id=f"lease:{one.boot}:{one.counter}",
+                    # Not the counter itself: it may hold a user's name, of any letters and length.
+                    attempt_id=f"lease:{one.boot}:{hashlib.sha256(one.counter.encode()).hexdigest()}",
                     kind=EntryKind.EXPIRE,
                     request_id="",
                     tenant=one.tenant,

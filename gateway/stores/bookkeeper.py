@@ -99,7 +99,7 @@ class Bookkeeper:
         """At an orderly end: all is in the ledger, nothing needs to be kept."""
         self.follow()
         self._journal.close()
-        if not self._reader.running:
+        if not self._reader.running and not self.behind:
             remove(self._journal.folder, self._journal.boot)
 
     def recover(self) -> list[str]:

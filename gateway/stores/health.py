@@ -159,7 +159,7 @@ class MemoryHealth:
         now_s = self._clock.monotonic_s()
         known = self._pauses.get(scope)
         if known is None or known.until_s < now_s + left_s:
-            panic_ok, strikes = reason != "cooldown", known.strikes if known else 0
+            panic_ok, strikes = reason not in KEPT_PAUSES, known.strikes if known else 0
             self._pauses[scope] = _Pause(reason, now_s + left_s, strikes, panic_ok, now_s, now_s + PANIC_EVERY_S)
 
     def follow_resume(self, scope: str) -> None:

@@ -128,10 +128,13 @@ def segments(folder: Path, boot: str) -> list[Path]:
 
 
 def lines(path: Path, offset: int = 0, bytes_max: int = -1) -> list[bytes]:
-    """The whole lines from that place on, with their ends."""
+    """The whole lines from that place on, with their ends; at least one where there is any, however long it is."""
     with path.open("rb") as file:
         file.seek(offset)
-        written = file.read(bytes_max).partition(b"\0")[0]
+        read = file.read(bytes_max)
+        while read.find(b"\n") < 0 and read.find(b"\0") < 0 and (more := file.read(bytes_max)):
+            read += more
+    written = read.partition(b"\0")[0]
     return written[: written.rfind(b"\n") + 1].splitlines(keepends=True)
 
 

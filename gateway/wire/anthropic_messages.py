@@ -4,7 +4,7 @@ from gateway.domain.errors import InvalidRequest
 from gateway.domain.request import Dialect, ModelRequest, Needs, Operation
 from gateway.formats import openai
 from gateway.wire.json_body import members_of
-from gateway.wire.openai_chat import OPENING_MESSAGES, optional, read, require
+from gateway.wire.openai_chat import OPENING_MESSAGES, bounded, named, optional, read, require
 from gateway.wire.sizes import text_tokens
 
 HEADERS = (b"anthropic-version", b"anthropic-beta")
@@ -36,8 +36,8 @@ def _parse(body: bytes, operation: Operation) -> ModelRequest:
     if limit is None and operation is Operation.CHAT:
         raise InvalidRequest("'max_tokens' is missing; this dialect requires it", param="max_tokens")
     metadata = optional(members, "metadata", openai.decode_metadata)
-    user = metadata.user_id if metadata is not None else None
-    tier = optional(members, "service_tier", openai.decode_optional_text)
+    user = bounded(metadata.user_id, "metadata.user_id") if metadata is not None else None
+    tier = named(members, "service_tier")
     return ModelRequest(
         operation=operation,
         dialect=Dialect.ANTHROPIC,

@@ -14,6 +14,7 @@ from gateway.wire.sizes import PART_TOKENS
 
 OPENING_MESSAGES = 2
 
+NAME_LETTERS_MAX = 1024
 _RARE = frozenset({"tools", "response_format", "prompt_cache_key", "previous_response_id", "metadata", "user"})
 
 _USUAL_TIERS = frozenset({None, "", "auto", "default"})
@@ -44,7 +45,7 @@ def parse(body: bytes) -> ModelRequest:
         include_usage=options is not None and bool(options.include_usage),
         session=session_of(members) if rare else None,
         opening=_opening(raw_messages, len(messages)),
-        user=optional(members, "user", openai.decode_optional_text) or None if "user" in members else None,
+        user=named(members, "user") if "user" in members else None,
         service_tier=service_tier_of(members) if "service_tier" in members else None,
     )
 
@@ -70,6 +71,17 @@ def require(members: dict[str, bytes], name: str, decode: Callable[[bytes], str]
 def optional(members: dict[str, bytes], name: str, decode: Callable[[bytes], _T]) -> _T | None:
     raw = members.get(name)
     return None if raw is None else read(name, raw, decode)
+
+
+def named(members: dict[str, bytes], name: str) -> str | None:
+    """A name that goes into the books, thus not of any length; None for none."""
+    return bounded(optional(members, name, openai.decode_optional_text), name)
+
+
+def bounded(text: str | None, name: str) -> str | None:
+    if text is not None and len(text) > NAME_LETTERS_MAX:
+        raise InvalidRequest(f"{name!r} has {len(text)} letters; send at most {NAME_LETTERS_MAX}", param=name)
+    return text or None
 
 
 def _short(raw: bytes) -> str:
@@ -123,7 +135,7 @@ def _choices(members: dict[str, bytes]) -> int:
 
 def service_tier_of(members: dict[str, bytes]) -> str | None:
     """One other than the usual."""
-    tier = optional(members, "service_tier", openai.decode_optional_text)
+    tier = named(members, "service_tier")
     return None if tier in _USUAL_TIERS else tier
 
 

@@ -4,7 +4,7 @@ from gateway.domain.errors import InvalidRequest
 from gateway.domain.request import Dialect, ModelRequest, Needs, Operation
 from gateway.formats import openai
 from gateway.wire.json_body import members_of
-from gateway.wire.openai_chat import OPENING_MESSAGES, optional, require, service_tier_of, session_of
+from gateway.wire.openai_chat import OPENING_MESSAGES, named, optional, require, service_tier_of, session_of
 from gateway.wire.sizes import text_tokens
 
 _KEPT_THERE = ("previous_response_id", "conversation", "prompt", "background")
@@ -44,7 +44,7 @@ def parse(body: bytes) -> ModelRequest:
         include_usage=True,
         session=session_of(members),
         opening=opening,
-        user=optional(members, "user", openai.decode_optional_text) or None,
+        user=named(members, "user"),
         service_tier=service_tier_of(members),
         follows=follows,
     )

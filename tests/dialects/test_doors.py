@@ -1,9 +1,13 @@
 """Every caller's dialect, answered by every provider's: over real sockets, whole and streamed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from gateway.domain.errors import InvalidRequest
+from gateway.domain.request import ModelRequest
+from gateway.wire import anthropic_messages, openai_chat, openai_responses
 from tests.dialects.house import Json, ask, body_of, events, kinds, sent, speaking
 from tests.rows.house import Document, House
 from tests.rows.talk import Seen
@@ -387,3 +391,24 @@ async def test_a_response_is_followed_only_where_it_was_made() -> None:
     async with speaking("anthropic") as house:
         seen = await asked(house, "responses", stream=False, previous_response_id="resp_1")
         assert (seen.status, seen.error["code"]) == (400, "no_target_fits")
+
+
+@pytest.mark.parametrize(
+    ("parse", "body"),
+    [
+        (openai_chat.parse, '{"model":"m","messages":[{"role":"user","content":"hi"}],"user":"%s"}'),
+        (openai_chat.parse, '{"model":"m","messages":[{"role":"user","content":"hi"}],"service_tier":"%s"}'),
+        (openai_responses.parse, '{"model":"m","input":"hi","user":"%s"}'),
+        (
+            anthropic_messages.parse,
+            '{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"metadata":{"user_id":"%s"}}',
+        ),
+    ],
+)
+def test_a_name_that_goes_into_the_books_is_not_of_any_length(
+    parse: Callable[[bytes], ModelRequest], body: str
+) -> None:
+    longest = parse((body % ("é" * 1024)).encode())
+    assert "é" * 1024 in (longest.user, longest.service_tier)
+    with pytest.raises(InvalidRequest, match=r"has 1025 letters; send at most 1024"):
+        parse((body % ("é" * 1025)).encode())

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ async def spending(
     ]
     script = {"otherwise": {"answer": dict(answer), "pace": dict(pace)}}
     more.setdefault("route", {"timeouts": PATIENT})
-    extra: dict[str, Any] = {"tenants": tenants, "database": "memory"}
+    extra: dict[str, Any] = {"tenants": tenants, "database": "memory", **more.pop("kept", {})}
     if prices:
         extra["prices"] = {"overrides": prices}
     async with standing(a=script, extra=extra, **more) as house:
@@ -146,6 +147,20 @@ async def test_a_tree_of_runs_shares_one_budget() -> None:
         assert statuses[-3:] == [402, 402, 402]
         assert 0.85 * 1_000_000 <= spent(house) <= 1_000_000
         assert (await run(house, "another")).status == 200
+
+
+async def test_a_tree_of_runs_is_one_tree_also_after_a_restart(tmp_path: Path) -> None:
+    kept = {"database": f"sqlite:///{tmp_path}/books.db", "journal": f"{tmp_path}/journal"}
+    budget, long = {"usd": 0.001, "per": "lifetime", "for": "run"}, {"text_chars": 200}
+    async with spending(budget, answer=long, kept=kept) as house:
+        for pair in [("root", None), ("child", "root"), ("grandchild", "child")]:
+            assert (await run(house, *pair)).status == 200
+        while (await run(house, "root")).status == 200:
+            pass
+    async with spending(budget, answer=long, kept=kept) as house:
+        for pair in [("grandchild", "child"), ("child", "root"), ("another", "grandchild")]:
+            assert (await run(house, *pair)).status == 402, pair
+        assert (await run(house, "a tree of its own")).status == 200
 
 
 async def test_a_stream_that_goes_on_beyond_its_reservation_is_cut() -> None:

@@ -20,7 +20,7 @@ from gateway.formats.facts import Closed, Fact, Opened
 from gateway.formats.journal import fact_of, line_of
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
-from gateway.stores.bookkeeper import Bookkeeper
+from gateway.stores.bookkeeper import READ_BYTES, Bookkeeper
 from gateway.stores.journal import CLOSING_BYTES, FileJournal, lines, orphans, segments
 from gateway.stores.sql.opening import Kept
 
@@ -215,3 +215,34 @@ def test_what_memory_no_longer_holds_is_read_from_the_disk_each_fact_once_and_in
         keeper.follow()
         assert ledger.attempts == written
         keeper.finish()
+
+
+@pytest.mark.parametrize("remembered", [0, room.RECENT_MAX])
+def test_a_line_longer_than_what_is_read_at_once_is_carried_on_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int
+) -> None:
+    monkeypatch.setattr(room, "RECENT_MAX", remembered)
+    ledger = Told(0)
+    journal = FileJournal(tmp_path, "boot")
+    keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
+    for name, model in (("r1", "m"), ("r2", "m" * 3 * READ_BYTES), ("r3", "m")):
+        journal.write(opened(name, model))
+        journal.write(closed(name))
+    keeper.finish()
+    assert ledger.attempts == ["r1.1", "r2.1", "r3.1"]
+    assert segments(tmp_path, "boot") == []
+
+
+def test_an_orderly_end_keeps_a_journal_that_could_not_be_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "RECENT_MAX", 0)
+    journal = FileJournal(tmp_path, "boot")
+    keeper = Bookkeeper(journal, cast("Ledger", Told(0)), lambda: 3.0)
+    journal.write(opened("r1"))
+    journal.write(closed("r1"))
+    (path,) = segments(tmp_path, "boot")
+    with path.open("r+b") as file:
+        file.write(b"\0" * 600)
+    keeper.finish()
+    assert segments(tmp_path, "boot") == [path]

@@ -1,9 +1,11 @@
 """Quota, pins and health in memory."""
 
+import pytest
+
 from gateway.domain.catalog import Limits
 from gateway.domain.failure import Failure, FailureKind
 from gateway.ports import Evidence
-from gateway.stores.health import MemoryHealth
+from gateway.stores.health import FORCED, MemoryHealth
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
 from tests.clock import ToldClock
@@ -121,3 +123,17 @@ def test_a_request_that_works_elsewhere_is_proof_against_the_deployment() -> Non
         health.proof(permit)
         health.release(permit)
     assert health.blocked(deployment("a")) is not None
+
+
+@pytest.mark.parametrize(
+    ("reason", "admits"), [("forced_open", False), ("drained", False), ("misconfigured_auth", True)]
+)
+def test_what_another_process_paused_by_hand_is_not_asked_in_panic_either(reason: str, admits: bool) -> None:
+    clock = ToldClock()
+    health = MemoryHealth(clock)
+    scope = deployment("a").id if reason in FORCED.values() else deployment("a").credential.id
+    health.follow_pause(scope, reason, 600.0)
+    clock.now_s += 60
+    block = health.blocked(deployment("a"))
+    assert block is not None
+    assert (block.reason, block.panic_ok) == (reason, admits)

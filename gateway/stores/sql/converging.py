@@ -37,6 +37,17 @@ def difference(actual: Entry, expired: Entry) -> Entry:
     )
 
 
+def summed(expired: Entry, true_up: Entry) -> Entry:
+    """What the attempt came to in the end."""
+    figures = zip(_FIGURES(expired.usage), _FIGURES(true_up.usage), strict=True)
+    return replace(
+        true_up,
+        usage=Usage(*(then + more for then, more in figures)),
+        cost_nano_usd=expired.cost_nano_usd + true_up.cost_nano_usd,
+        tokens=expired.tokens + true_up.tokens,
+    )
+
+
 def _beside(new: Entry, known: dict[EntryKind, Entry]) -> Entry | None:
     if not known:
         return new

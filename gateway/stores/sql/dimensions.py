@@ -1,9 +1,10 @@
 """By what entries are summed and found: the columns of dimensions, tags in their JSON, requests."""
 
+import json
 import re
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Text, and_, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from gateway.stores.sql.tables import entries
@@ -46,6 +47,7 @@ def of_requests(ids: Sequence[str], *, sqlite: bool) -> ColumnElement[bool]:
     named = entries.c.request_id.in_(ids)
     if not sqlite:
         return named
-    other = entries.alias()
-    begins, ends = other.c.attempt_id >= min(ids), other.c.attempt_id < max(ids) + "/"
-    return and_(named, entries.c.id.in_(select(other.c.id).where(begins, ends)))
+    other, asked = entries.alias(), func.json_each(json.dumps(list(ids))).table_valued("value", name="asked")
+    name: ColumnElement[str] = literal_column("asked.value", Text)
+    found = select(other.c.id).join_from(asked, other, other.c.attempt_id.between(name, name + "/"))
+    return and_(named, entries.c.id.in_(found))

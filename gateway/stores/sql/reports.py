@@ -16,6 +16,9 @@ from gateway.stores.sql.ledger import SqlLedger
 from gateway.stores.sql.tables import entries
 
 WRONG_MAX = 100_000
+ROOTS_WITHIN = 200_000
+"""Entries that are looked through at a start: some tenths of a second."""
+
 BUCKETS_S = {"hour": 3_600, "day": 86_400}
 
 
@@ -77,6 +80,15 @@ class SqlReports(SqlLedger):
         query = select(entries).where(wanted, entries.c.id > after).order_by(entries.c.id).limit(count)
         with self._books.read() as connection:
             return [(int(row["id"]), entry_of(row)) for row in connection.execute(query).mappings()]
+
+    def roots(self) -> Sequence[tuple[str, str, str]]:
+        """Tenant, run and the root of its tree, of the runs in the newest entries; those named last come last."""
+        named = (entries.c.tenant, entries.c.run_id, entries.c.root_run_id)
+        newest = select(func.max(entries.c.id)).scalar_subquery()
+        told = and_(entries.c.id > newest - ROOTS_WITHIN, *(column.is_not(None) for column in named))
+        query = select(*named).where(told).group_by(*named).order_by(func.max(entries.c.id))
+        with self._books.read() as connection:
+            return [(tenant, run, root) for tenant, run, root in connection.execute(query)]
 
     def rerate(self, which: Rerating, price: UsagePrice) -> int:
         return rerating.rerate(self._books, which, price)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from gateway.domain.ledger import CORRECTIONS, Entry, EntryKind
 from gateway.domain.reply import NO_USAGE
 from gateway.ports import Rerating, UsagePrice
+from gateway.stores.sql.converging import summed
 from gateway.stores.sql.dimensions import of_requests
 from gateway.stores.sql.engine import Database
 from gateway.stores.sql.entry_rows import entry_of
@@ -23,7 +24,8 @@ def rerate(database: Database, which: Rerating, price: UsagePrice) -> int:
     count = 0
     for posts in _posts(database, which):
         told = _adjusted(database, posts)
-        priced = [(post, price(post.usage, post.service_tier)) for post in posts]
+        attempts = _trued_up(database, posts)
+        priced = [(attempt, price(attempt.usage, attempt.service_tier)) for attempt in attempts]
         added = [entry for post, cost in priced if (entry := difference(post, told, which, *cost)) is not None]
         ledger.append(added)
         count += len(added)
@@ -48,6 +50,7 @@ def difference(post: Entry, told: Sequence[Entry], which: Rerating, cost_nano_us
         cost_nano_usd=missing,
         price_id=price_id,
         unpriced=False,
+        late=False,
         actor=which.actor,
         cause=which.cause,
     )
@@ -56,7 +59,7 @@ def difference(post: Entry, told: Sequence[Entry], which: Rerating, cost_nano_us
 def _posts(database: Database, which: Rerating) -> Iterator[list[Entry]]:
     after = 0
     query = select(entries).where(
-        entries.c.kind == EntryKind.POST.value,
+        entries.c.kind.in_([EntryKind.POST.value, EntryKind.EXPIRE.value]),
         entries.c.provider == which.provider,
         entries.c.provider_model == which.provider_model,
         entries.c.reserved_at_s >= which.from_s,
@@ -70,6 +73,17 @@ def _posts(database: Database, which: Rerating) -> Iterator[list[Entry]]:
             return
         after = int(rows[-1]["id"])
         yield [entry_of(row) for row in rows]
+
+
+def _trued_up(database: Database, posts: Sequence[Entry]) -> Sequence[Entry]:
+    """What expired, with what turned out later: it is priced as one attempt."""
+    expired = [post.attempt_id for post in posts if post.kind is EntryKind.EXPIRE]
+    if not expired:
+        return posts
+    query = select(entries).where(entries.c.kind == EntryKind.TRUE_UP.value, entries.c.attempt_id.in_(expired))
+    with database.read() as connection:
+        later = {entry.attempt_id: entry for entry in map(entry_of, connection.execute(query).mappings())}
+    return [summed(post, later[post.attempt_id]) if post.attempt_id in later else post for post in posts]
 
 
 def _adjusted(database: Database, posts: Sequence[Entry]) -> Sequence[Entry]:

@@ -159,3 +159,9 @@ def test_a_request_is_found_by_name_in_books_of_any_size(kept: Kept, tenant: str
         with kept.database.read() as connection:
             plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + asked[0], asked[1]).all()  # type: ignore[arg-type]
         assert "(attempt_id>? AND attempt_id<?)" in str(plan)
+
+
+def test_the_runs_of_the_newest_entries_are_told_with_their_roots(kept: Kept) -> None:
+    told = [("r1.1", "root", "root"), ("r2.1", "child", "root"), ("r3.1", None, None), ("r4.1", "root", "root")]
+    kept.ledger.append([entry(name, run_id=run, root_run_id=root) for name, run, root in told])
+    assert list(kept.ledger.roots()) == [("acme", "child", "root"), ("acme", "root", "root")]

@@ -29,6 +29,16 @@ def test_each_price_leaves_what_it_says_whichever_came_before_and_once(kept: Kep
     assert list(kept.ledger.verify()) == []
 
 
+def test_what_expired_is_rerated_too_with_what_turned_out_later(kept: Kept) -> None:
+    kept.ledger.append([entry("r1.1", EntryKind.EXPIRE, cost=900), entry("r2.1", EntryKind.EXPIRE, cost=900)])
+    kept.ledger.append([entry("r1.1", cost=500, usage=Usage(8, 2), tokens=10)])
+    for per_token in (10, 30):
+        for _ in range(2):
+            rerate(kept.database, WHICH, at(per_token))
+            assert total(kept) == {"acme": (10 + 15) * per_token}
+    assert list(kept.ledger.verify()) == []
+
+
 def test_only_what_is_meant_is_rerated_and_tokens_stay(kept: Kept) -> None:
     others = [
         entry("r2.1", provider="q"),
