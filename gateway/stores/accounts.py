@@ -352,14 +352,17 @@ class CreditAccounts:
             self._keeping.update(account for account in accounts if account.credit > 0)
 
     async def _say(self, tenant: str, accounts: list[Account]) -> None:
-        """A debt ends here: once the bank knows of all that was spent, it lends only what is truly left."""
+        """A debt ends here, as the bank knows now of all that was spent and lends only what is truly left. Not as long
+        as running requests hold what is no longer there: what they leave over pays it first.
+        """
         standings = [account.standing() for account in accounts]
         debts = [min(0, account.credit) for account in accounts]
         totals = await self._bank.report(tenant, standings)
         for account, standing, debt, total in zip(accounts, standings, debts, totals, strict=True):
-            account.credit -= debt
             account.reported = standing.spent
             account.others = total - standing.spent
+            lasting = min(0, max(debt, account.budget.amount - account.total - account.held))
+            account.credit += lasting - debt
             self._tell(account)
 
     def _lock(self, tenant: str) -> asyncio.Lock:

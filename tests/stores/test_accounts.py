@@ -133,6 +133,18 @@ async def test_a_debt_is_counted_once_also_after_it_was_reported() -> None:
     assert isinstance(await house.hold(Claim(raised, "acme", 1)), Shortage)
 
 
+async def test_what_running_requests_leave_over_pays_a_debt_first() -> None:
+    house = House()
+    small, long, cheap = [await house.held(Claim(TOKENS, "acme", amount)) for amount in (60, 100, 100)]
+    for hold in (small, long, cheap):
+        hold.dispatch()
+    assert long.settle(0, 150)
+    await house.accounts.tend()
+    assert not cheap.settle(0, 10)
+    assert isinstance(await house.hold(Claim(TOKENS, "acme", 81)), Shortage), "160 are spent and 60 are held of 300"
+    await house.held(Claim(TOKENS, "acme", 80))
+
+
 async def test_units_are_charged_each_in_their_own() -> None:
     house = House()
     hold = await house.held(Claim(DAY, "acme", 500), Claim(TOKENS, "acme", 200))
