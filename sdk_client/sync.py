@@ -20,8 +20,9 @@ from sdk_client.values import CallContext, Delta, Message, Reply, Tool
 class LLMStreamSync:
     """Iterate over deltas; `reply` is the whole of it after the last one."""
 
-    def __init__(self, response: httpx.Response, stream: ReplyStream) -> None:
+    def __init__(self, response: httpx.Response, stream: ReplyStream, until_s: float) -> None:
         self._response = response
+        self._until_s = until_s
         self._stream = stream
         self._deltas = self._read()
 
@@ -37,6 +38,8 @@ class LLMStreamSync:
                 raise self._stream.broken(type(error).__name__) from error
             if chunk is None:
                 break
+            if time.monotonic() > self._until_s:
+                raise self._stream.broken("the deadline has passed")
             yield from self._stream.feed(chunk)
         self._stream.whole()
 
@@ -102,9 +105,10 @@ class LLMClientSync:
         """As LLMClient.stream."""
         body = wire.chat_body(messages, model, tools, output, options)
         body |= {"stream": True, "stream_options": {"include_usage": True}}
+        until_s = time.monotonic() + self._time_for(context)
         response = self._post("chat/completions", body, context, stream=True)
         try:
-            yield LLMStreamSync(response, ReplyStream(response.headers, output))
+            yield LLMStreamSync(response, ReplyStream(response.headers, output), until_s)
         finally:
             response.close()
 
@@ -131,12 +135,15 @@ class LLMClientSync:
         response = self._post(counting.PATH, counting.body_of(messages, model, tools), context)
         return counting.counted(response.content, response.headers)
 
+    def _time_for(self, context: CallContext) -> float:
+        return self._timeout_s if context.timeout_s is None else context.timeout_s
+
     def _post(self, path: str, body: dict[str, Any], context: CallContext, *, stream: bool = False) -> httpx.Response:
         keyed = context if context.idempotency_key else replace(context, idempotency_key=wire.new_key())
         return self._ask("POST", path, json.dumps(body, ensure_ascii=False).encode(), keyed, stream=stream)
 
     def _ask(self, method: str, path: str, body: bytes | None, context: CallContext, *, stream: bool) -> httpx.Response:
-        timeout_s = self._timeout_s if context.timeout_s is None else context.timeout_s
+        timeout_s = self._time_for(context)
         until_s = time.monotonic() + timeout_s
         for attempt in Retrying(**policy(self._attempts_max, timeout_s)):
             with attempt:

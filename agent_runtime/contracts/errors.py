@@ -128,7 +128,7 @@ class TurnConflict(AgentError):
 
     kind, category = "turn_conflict", "denied"
 
-    def __init__(self, message: str, *, active_run_id: str, **facts: Any) -> None:
+    def __init__(self, message: str, *, active_run_id: str = "", **facts: Any) -> None:
         super().__init__(message, **facts)
         self.active_run_id = active_run_id
 
@@ -153,6 +153,7 @@ BY_KIND: dict[str, type[AgentError]] = {
         NoWorkersAvailable,
         Cancelled,
         UnknownRun,
+        TurnConflict,
         TooManyRuns,
         ToolError,
     )

@@ -1,5 +1,6 @@
 """Guardrails that are shipped: personal data, stop words, and signs of injected instructions."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -92,7 +93,7 @@ def _texts(value: Any) -> list[str]:
         case str():
             return [value]
         case Message():
-            return [value.text]
+            return [value.text, *(call.arguments for call in value.calls)]
         case dict():
             return [text for one in value.values() for text in _texts(one)]
         case list() | tuple():
@@ -106,10 +107,21 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         case str():
             return change(value)
         case Message():
-            return replace(value, text=change(value.text))
+            calls = [replace(call, arguments=_mapped_json(call.arguments, change)) for call in value.calls]
+            return replace(value, text=change(value.text), calls=tuple(calls))
         case dict():
             return {name: _mapped(one, change) for name, one in value.items()}
         case list() | tuple():
             return type(value)(_mapped(one, change) for one in value)
         case _:
             return value
+
+
+def _mapped_json(text: str, change: Callable[[str], str]) -> str:
+    """The strings inside, so that it stays JSON; as it was where none changes."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return change(text)
+    changed = _mapped(told, change)
+    return text if changed == told else json.dumps(changed, ensure_ascii=False)

@@ -1,16 +1,18 @@
 """Guards over text: what they find, also where it spans two pieces of a stream."""
 
 import itertools
+import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent_runtime.connectors.scripted import Line
 from agent_runtime.contracts.errors import GuardrailViolation
-from agent_runtime.domain.values import RunRef
-from agent_runtime.spec.guardrails import personal_data, redacted, stop_list
-from agent_runtime.spec.hooks import HoldBack, StreamGuard
-from tests.agent_runtime.cast import ANN
+from agent_runtime.domain.values import Call, Message, RunRef
+from agent_runtime.spec.guardrails import personal_data, pii_redaction, redacted, stop_list
+from agent_runtime.spec.hooks import HoldBack, HookContext, Modify, StreamGuard
+from tests.agent_runtime.cast import ANN, Props, agent, asked, calls
 
 REF = RunRef("r", "main", ANN, "r")
 SECRETS = ["ann@example.com", "4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "+49 170 1234567"]
@@ -64,3 +66,22 @@ def test_without_guards_nothing_is_held_back(text: str, cuts: list[int]) -> None
     pieces = streamed(text, cuts)
     assert "".join(pieces) == text
     assert pieces[-1] == ""
+
+
+async def test_row_45_personal_data_in_the_arguments_of_a_call_is_not_kept_either() -> None:
+    props = Props()
+    one = agent([calls("look", city="bob@example.com"), Line("done")], props, hooks=[pii_redaction()])
+    async with one.stream("go", conversation_id="c") as events:
+        shown = json.dumps([event async for event in events])
+    turns = await one.services.conversations.turns(ANN, "c")  # type: ignore[union-attr]
+    everything = shown + repr(turns) + repr([ask.messages for ask in asked(one)])
+    assert "bob@example.com" not in everything
+    assert props.used == ["look [email]"]
+
+
+def test_row_45_arguments_stay_json_and_numbers_stay_numbers() -> None:
+    call = Call("c1", "pay", '{"card": 4111111111111111, "to": ["ann@example.com", "é"]}')
+    handle = pii_redaction().points["after_llm"]
+    verdict = handle(Message("assistant", "", calls=(call,)), HookContext(REF))
+    assert isinstance(verdict, Modify)
+    assert json.loads(verdict.value.calls[0].arguments) == {"card": 4111111111111111, "to": ["[email]", "é"]}

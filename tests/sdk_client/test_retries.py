@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -199,3 +200,23 @@ def test_the_client_loads_nothing_of_the_server() -> None:
     server = {"gateway", "agent_runtime", "starlette", "uvicorn", "redis", "sqlalchemy", "pydantic", "opentelemetry"}
     assert server.isdisjoint(told)
     assert {"temporalio", "mcp", "msgspec", "pybreaker", "yaml", "typer"}.isdisjoint(told)
+
+
+class Dripping(httpx.SyncByteStream):
+    """Says something every now and then, and never ends by itself."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            time.sleep(0.02)
+            yield b": still there\n\n"
+
+
+def test_a_stream_without_async_does_not_outlive_its_deadline_however_it_drips() -> None:
+    head = {"content-type": "text/event-stream"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, headers=head, stream=Dripping()))
+    with (
+        LLMClientSync("http://gateway/v1", "key", timeout_s=0.1, transport=transport) as client,
+        client.stream([Message.user("x")], model="m") as stream,
+        pytest.raises(errors.StreamBroken, match="the deadline has passed"),
+    ):
+        stream.reply()
