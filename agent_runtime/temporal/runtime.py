@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import (
     Client,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
@@ -46,6 +47,7 @@ from agent_runtime.temporal.workflow import AgentRun
 
 CONNECT_S = 10.0
 UPDATE_S = 60.0
+MOVING_S = (0.1, 0.3, 1.0, 3.0)
 POLLERS_WAIT_S = 15.0
 POLLERS_EVERY_S = 0.5
 ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
@@ -210,6 +212,24 @@ class TemporalRuntime:
         await self._update(run_id, AgentRun.cancel, reason)
 
     async def _update(self, run_id: str, update: Any, argument: Any) -> None:
+        """Said again where a long run was moving on to a new history, which takes no update."""
+        for pause_s in MOVING_S:
+            try:
+                return await self._update_once(run_id, update, argument)
+            except RPCError as error:
+                if not await self._runs_on(run_id):
+                    raise await self._gone(run_id, error) from error
+            await self.services.clock.sleep_s(pause_s)
+        raise NoWorkersAvailable(f"run {run_id!r} takes nothing at the moment; ask for its status before trying again")
+
+    async def _runs_on(self, run_id: str) -> bool:
+        try:
+            described = await self._client.get_workflow_handle(run_id).describe()
+        except RPCError:
+            return False
+        return described.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+
+    async def _update_once(self, run_id: str, update: Any, argument: Any) -> None:
         handle = self._client.get_workflow_handle(run_id)
         try:
             await handle.execute_update(update, argument, rpc_timeout=timedelta(seconds=UPDATE_S))
@@ -221,8 +241,6 @@ class TemporalRuntime:
             raise NoWorkersAvailable(
                 f"no worker answers for run {run_id!r}; ask for its status before trying again"
             ) from error
-        except RPCError as error:
-            raise await self._gone(run_id, error) from error
 
     def events(self, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
         return follow(self.services.events, run_id, offset)

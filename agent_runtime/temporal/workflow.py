@@ -366,9 +366,13 @@ class AgentRun:
         )
 
     async def _continue_as_new(self) -> None:
+        """What was said meanwhile happens first: it may be the run's end."""
         await workflow.wait_condition(workflow.all_handlers_finished)
         while not self._queue.empty():
-            self._state, _ = step(self._state, self._queue.get_nowait())
+            await self._happen(self._queue.get_nowait())
+            if self._state.phase is Phase.DONE:
+                return
+            await workflow.wait_condition(workflow.all_handlers_finished)
         await self._stop_all()
         again = replace(self._run, state=self._state, begun=None, resume=self._continue_with)
         workflow.continue_as_new(again)

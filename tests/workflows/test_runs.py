@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,7 @@ from agent_runtime.contracts.errors import (
 from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.limits import Limits, Mode
 from agent_runtime.domain.values import Failure, Principal
-from agent_runtime.ports import LLMTrouble
+from agent_runtime.ports import Entry, LLMTrouble
 from agent_runtime.spec.fingerprint import fingerprint
 from agent_runtime.temporal.runtime import TemporalRuntime
 from agent_runtime.temporal.shapes import queue_of
@@ -294,6 +295,30 @@ async def test_long_runs_continue_as_new_and_lose_nothing(stage: Stage, client: 
     )
     found = [event.event_type async for event in first.fetch_history_events()]
     assert found[-1] == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
+
+
+async def test_what_is_said_while_a_long_run_moves_on_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.settings = replace(stage.settings, history_events_max=5)
+    one = agent(stage, [calls("look"), calls("forever")])
+    assert one.services is not None
+    telling, append = asyncio.Event(), one.services.events.append
+
+    async def slow(run_id: str, entries: Sequence[Entry]) -> None:
+        if "TOOL_CALL_RESULT" in repr(entries) and not telling.is_set():
+            telling.set()
+            await asyncio.sleep(1.0)
+        await append(run_id, entries)
+
+    monkeypatch.setattr(one.services.events, "append", slow)
+    async with stage.playing(one), asyncio.timeout(30):
+        handle = await one.start("go", conversation_id="c")
+        await telling.wait()
+        await handle.cancel()
+        assert (await handle.outcome()).status == "cancelled"
+        events = [event["type"] async for _, event in one.attach(handle.run_id).events()]
+        turns = await one.services.conversations.turns(ANN, "c")
+    assert (events[-1], events.count("RUN_FINISHED"), events.count("RUN_ERROR")) == ("RUN_FINISHED", 1, 0)
+    assert [turn.status for turn in turns] == ["cancelled"]
 
 
 async def test_row_28_stores_of_one_process_are_refused(client: Client) -> None:
