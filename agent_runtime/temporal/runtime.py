@@ -47,7 +47,9 @@ from agent_runtime.temporal.workflow import AgentRun
 
 CONNECT_S = 10.0
 UPDATE_S = 60.0
-MOVING_S = (0.1, 0.3, 1.0, 3.0)
+MOVING_S = (0.0, 0.1, 0.3, 1.0, 3.0)
+"""Before each try of an update: a run that moves on to a new history is there again in tenths of a second."""
+
 POLLERS_WAIT_S = 15.0
 POLLERS_EVERY_S = 0.5
 ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
@@ -213,18 +215,23 @@ class TemporalRuntime:
 
     async def _update(self, run_id: str, update: Any, argument: Any) -> None:
         """Said again where a long run was moving on to a new history, which takes no update."""
+        refused: RPCError | None = None
         for pause_s in MOVING_S:
+            await self.services.clock.sleep_s(pause_s)
             try:
                 return await self._update_once(run_id, update, argument)
             except RPCError as error:
                 if not await self._runs_on(run_id):
                     raise await self._gone(run_id, error) from error
-            await self.services.clock.sleep_s(pause_s)
-        raise NoWorkersAvailable(f"run {run_id!r} takes nothing at the moment; ask for its status before trying again")
+                refused = error
+        raise NoWorkersAvailable(
+            f"run {run_id!r} takes nothing at the moment; ask for its status before trying again"
+        ) from refused
 
     async def _runs_on(self, run_id: str) -> bool:
+        handle = self._client.get_workflow_handle(run_id)
         try:
-            described = await self._client.get_workflow_handle(run_id).describe()
+            described = await handle.describe(rpc_timeout=timedelta(seconds=CONNECT_S))
         except RPCError:
             return False
         return described.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)

@@ -73,7 +73,8 @@ async def test_row_45_personal_data_in_the_arguments_of_a_call_is_not_kept_eithe
     one = agent([calls("look", city="bob@example.com"), Line("done")], props, hooks=[pii_redaction()])
     async with one.stream("go", conversation_id="c") as events:
         shown = json.dumps([event async for event in events])
-    turns = await one.services.conversations.turns(ANN, "c")  # type: ignore[union-attr]
+    assert one.services is not None
+    turns = await one.services.conversations.turns(ANN, "c")
     everything = shown + repr(turns) + repr([ask.messages for ask in asked(one)])
     assert "bob@example.com" not in everything
     assert props.used == ["look [email]"]

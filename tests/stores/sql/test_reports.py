@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -144,9 +145,9 @@ def test_a_request_is_found_by_name_in_books_of_any_size(kept: Kept, tenant: str
     names = ["r1.1", "r1.2", "r10.1", "r2.1", "r1-1.1", "r.1"]
     told = [entry(name) for name in names] + [entry("r1.1:p@2", EntryKind.ADJUST, request_id="r1")]
     kept.ledger.append([*told, entry("adjust:a", EntryKind.ADJUST, request_id="adjust:a")])
-    statements: list[tuple[str, object]] = []
+    statements: list[tuple[str, Any]] = []
 
-    def note(connection: object, cursor: object, statement: str, values: object, *rest: object) -> None:
+    def note(connection: object, cursor: object, statement: str, values: Any, *rest: object) -> None:
         statements.append((statement, values))
 
     event.listen(kept.database.engine, "before_cursor_execute", note)
@@ -157,7 +158,7 @@ def test_a_request_is_found_by_name_in_books_of_any_size(kept: Kept, tenant: str
     if kept.database.sqlite:
         (asked,) = (pair for pair in statements if pair[0].startswith("SELECT"))
         with kept.database.read() as connection:
-            plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + asked[0], asked[1]).all()  # type: ignore[arg-type]
+            plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + asked[0], asked[1]).all()
         assert "(attempt_id>? AND attempt_id<?)" in str(plan)
 
 
