@@ -224,12 +224,16 @@ class Books:
     async def finish_dead(self) -> None:
         """Once the budgets are known: what dead processes truly spent goes to the shared bank, or once it is back."""
         self._may_finish = True
-        while self._dead and self._finish is not None:
+        while self._dead:
+            boot = self._dead[-1]
             try:
-                await self._finish(self._dead[-1])
-                self._dead.pop()
+                if self._finish is not None:
+                    await self._finish(boot)
             except (BankAway, StoreFailed):
                 return
+            if self._keeper is not None:
+                self._keeper.forget(boot)
+            self._dead.pop()
 
     async def _tend_on(self) -> None:
         async for _ in _ticks(TEND_S):

@@ -10,7 +10,7 @@ from gateway.domain.reply import Usage
 from gateway.formats.facts import Beat, Closed, Fact, Opened
 from gateway.formats.journal import fact_of
 from gateway.ports import Ledger
-from gateway.stores.journal import FileJournal, lines, orphans, remove, segment_path, segments
+from gateway.stores.journal import FileJournal, drop, forget, lines, orphans, segment_path, segments
 
 BATCH = 500
 READ_BYTES = 256 * 1024
@@ -100,16 +100,21 @@ class Bookkeeper:
         self.follow()
         self._journal.close()
         if not self._reader.running and not self.behind:
-            remove(self._journal.folder, self._journal.boot)
+            drop(self._journal.folder, self._journal.boot)
+            forget(self._journal.folder, self._journal.boot)
 
     def recover(self) -> list[str]:
-        """Finishes the journals of dead processes; their boots."""
+        """Finishes the journals of dead processes; their boots, also those that others have read and not forgotten."""
         boots: list[str] = []
         for boot in orphans(self._journal.folder):
             self._settle_boot(self._journal.folder, boot)
-            remove(self._journal.folder, boot)
+            drop(self._journal.folder, boot)
             boots.append(boot)
         return boots
+
+    def forget(self, boot: str) -> None:
+        """A dead process, once all that is shared knows what it spent: whoever reads journals may die before that."""
+        forget(self._journal.folder, boot)
 
     def _take_recent(self) -> bool:
         """What follows the place reached and is still in memory; the rest is on the disk. Whether there was any."""

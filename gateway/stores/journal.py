@@ -138,10 +138,14 @@ def lines(path: Path, offset: int = 0, bytes_max: int = -1) -> list[bytes]:
     return written[: written.rfind(b"\n") + 1].splitlines(keepends=True)
 
 
-def remove(folder: Path, boot: str) -> None:
-    """Everything of a boot whose facts are all in the ledger."""
+def drop(folder: Path, boot: str) -> None:
+    """All facts of a boot are in the ledger. It stays among the orphans until it is forgotten."""
     for path in segments(folder, boot):
         path.unlink(missing_ok=True)
+
+
+def forget(folder: Path, boot: str) -> None:
+    """Nothing is left to do for a boot."""
     (folder / (boot + _LOCK)).unlink(missing_ok=True)
 
 

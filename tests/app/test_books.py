@@ -13,6 +13,7 @@ from gateway.domain.ledger import Entry
 from gateway.formats.facts import Closed, Opened
 from gateway.ports import BankAway, Ledger, Span, StoreFailed
 from gateway.stores.bank import OwnBank
+from gateway.stores.journal import FileJournal, segments
 from gateway.stores.sql.opening import Kept
 
 BOUND_S = 10.0
@@ -63,6 +64,35 @@ async def test_a_dead_process_waits_until_the_budgets_are_known() -> None:
     finally:
         await books.__aexit__(None, None, None)
     assert told == []
+
+
+async def test_a_dead_process_is_told_of_also_when_the_one_that_read_its_journal_dies_too(tmp_path: Path) -> None:
+    told: list[str] = []
+    away = True
+
+    async def finish(boot: str) -> None:
+        if away:
+            raise BankAway("away")
+        told.append(boot)
+
+    async def live() -> None:
+        books = Books(clock, lambda crossing: None)
+        books.share(OwnBank(clock), finish, nothing, nothing)
+        books.keep(kept.ledger, folder)
+        async with books:
+            await books.finish_dead()
+
+    clock, kept = SystemClock(), Kept(f"sqlite:///{tmp_path}/books.db")
+    folder = tmp_path / "journal"
+    FileJournal(folder, "gone").close()
+    await live()
+    assert not segments(folder, "gone"), "its facts are in the ledger"
+    away = False
+    for _ in range(2):
+        await live()
+    assert told == ["gone"]
+    assert not list(folder.iterdir())
+    kept.close()
 
 
 async def test_the_ledger_misses_nothing_where_several_wait_for_it_at_once(tmp_path: Path) -> None:
