@@ -220,6 +220,14 @@ class Standing:
     ends_s: float
 
 
+@value
+class Total:
+    """Of one counter, by all processes: what they have reported as spent, and the credit that is `lent` to them."""
+
+    spent: int
+    lent: int
+
+
 class BankAway(Exception):
     """The shared store did not answer in time, is down, or is being rebuilt."""
 
@@ -235,8 +243,8 @@ class Bank(Protocol):
         """All or nothing. Raises BankAway."""
         ...
 
-    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
-        """What all processes have spent, by counter. Raises BankAway, and then the figures are to be said anew."""
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
+        """How each counter stands afterwards. Raises BankAway, and then the figures are to be said anew."""
         ...
 
 

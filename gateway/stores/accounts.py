@@ -353,16 +353,18 @@ class CreditAccounts:
 
     async def _say(self, tenant: str, accounts: list[Account]) -> None:
         """A debt ends here, as the bank knows now of all that was spent and lends only what is truly left. Not as long
-        as running requests hold what is no longer there: what they leave over pays it first.
+        as more is spent and lent than there is: what this process's running requests leave over pays it first.
         """
         standings = [account.standing() for account in accounts]
         debts = [min(0, account.credit) for account in accounts]
         totals = await self._bank.report(tenant, standings)
         for account, standing, debt, total in zip(accounts, standings, debts, totals, strict=True):
             account.reported = standing.spent
-            account.others = total - standing.spent
-            lasting = min(0, max(debt, account.budget.amount - account.total - account.held))
+            account.others = total.spent - standing.spent
+            lasting = max(debt, -standing.credit, min(0, account.budget.amount - total.spent - total.lent))
             account.credit += lasting - debt
+            if lasting:
+                self._dirty.add(account)
             self._tell(account)
 
     def _lock(self, tenant: str) -> asyncio.Lock:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.ports import Clock, Denied, Grant, Standing, Want
+from gateway.ports import Clock, Denied, Grant, Standing, Total, Want
 
 
 @dataclass(slots=True)
@@ -47,8 +47,8 @@ class OwnBank:
             grants.append(Grant(want.counter, left, counter.spent))
         return grants
 
-    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
-        spent: list[int] = []
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
+        totals: list[Total] = []
         for standing in standings:
             counter = self._counters.get(standing.counter)
             if counter is None:
@@ -56,8 +56,8 @@ class OwnBank:
             counter.spent += standing.spent - counter.reported
             counter.reported = standing.spent
             counter.lent = standing.credit
-            spent.append(counter.spent)
-        return spent
+            totals.append(Total(counter.spent, counter.lent))
+        return totals
 
     def prune(self) -> None:
         """Forgets counters whose window has ended and of which no credit is out."""

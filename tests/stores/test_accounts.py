@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
 from gateway.domain.period import Period
-from gateway.ports import BankAway, Standing
+from gateway.ports import BankAway, Standing, Total
 from gateway.stores.accounts import REPORTS_AT_ONCE, AccountHold, CreditAccounts
 from gateway.stores.bank import OwnBank
 from tests.clock import ToldClock
@@ -47,7 +47,7 @@ class SlowBank(OwnBank):
         self.away = away
         self.told: list[str] = []
 
-    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
         await self.barrier.wait()
         if tenant == self.away:
             raise BankAway(tenant)

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 from gateway.domain.ledger import CORRECTIONS
 from gateway.domain.value import value
-from gateway.ports import BankAway, Denied, Grant, Standing, Want
+from gateway.ports import BankAway, Denied, Grant, Standing, Total, Want
 from gateway.stores.redis import scripts
 from gateway.stores.redis.link import Link, ReplyLost, Script, Word
 from gateway.stores.redis.rebuild import GRACE_S, Rebuilder, Rebuilt
@@ -133,11 +133,12 @@ class RedisBank:
                 book.told[want.counter] = Standing(want.counter, mine, credit, want.limit, want.ends_s)
             return grants
 
-    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
         book = self._book(tenant)
+        known = book.epoch
         async with book.lock:
             await self._introduce(book)
-            return await self._say(book, standings)
+            return await self._say(book, standings, known)
 
     async def first(self, tenant: str, counter: str, percent: int) -> bool:
         """Whether this process is the first of all that tells of a threshold. Raises BankAway."""
@@ -234,23 +235,23 @@ class RedisBank:
             book.registered = True
 
     async def _call(
-        self, book: _Book, script: Script, keys: Sequence[str], words: Sequence[Word], *, figures: bool = False
+        self, book: _Book, script: Script, keys: Sequence[str], words: Sequence[Word], known: str | None = None
     ) -> list[Any]:
         """Until it is answered with OK or NO: follows a rebuild and a sweep, begins a rebuild.
 
-        `figures` of what was spent are old after a rebuild: BankAway, so that they are said anew. The ledger may know
-        more by then, and would seem to have known it before the process did.
+        Figures of what was spent are of the epoch that was `known` when they were made, and old after a rebuild:
+        BankAway, so that they are said anew. The ledger may know more by then, and would seem to have known it before
+        the process did.
         """
         for _ in range(ROUNDS_MAX):
             if book.unsaid or book.swept:
                 await self._say_again(book)
+            if known not in (None, book.epoch):
+                raise BankAway(f"the counters of {book.tenant!r} were rebuilt: what was spent is to be said anew")
             answer = await self._once(book, script, keys, words)
             if answer[0] in (b"OK", b"NO"):
                 return answer
-            epoch = book.epoch
             await self._heed(book, answer)
-            if figures and book.epoch != epoch:
-                raise BankAway(f"the counters of {book.tenant!r} were rebuilt: what was spent is to be said anew")
         raise BankAway(f"the counters of {book.tenant!r} are being rebuilt")
 
     async def _heed(self, book: _Book, answer: list[Any]) -> None:
@@ -284,16 +285,15 @@ class RedisBank:
             book.seen = number
         return answer
 
-    async def _say(self, book: _Book, standings: Sequence[Standing]) -> list[int]:
-        totals: list[int] = []
+    async def _say(self, book: _Book, standings: Sequence[Standing], known: str | None = None) -> list[Total]:
+        totals: list[Total] = []
         for at in range(0, max(1, len(standings)), CHUNK):
             part = standings[at : at + CHUNK]
-            said = _reported(book, part, again=False)
-            answer = await self._call(book, scripts.REPORT, *said, figures=bool(part))
+            answer = await self._call(book, scripts.REPORT, *_reported(book, part, again=False), known)
             self._tell_odd(book, part, answer[-1])
             for standing in part:
                 _remember(book, standing)
-            totals += answer[1:-1]
+            totals += (Total(spent, lent) for spent, lent in zip(answer[1:-1:2], answer[2:-1:2], strict=True))
         return totals
 
     async def _say_again(self, book: _Book) -> None:

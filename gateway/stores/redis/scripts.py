@@ -133,7 +133,7 @@ return answered(grants)
 )
 
 REPORT = Script(
-    "gw.report.2",
+    "gw.report.3",
     _SHARED
     + _ENTER
     + """
@@ -161,6 +161,7 @@ for i = 3, #KEYS do
   c.l, c.c = c.l + credit - c.c, credit
   keep(c, W, ARGV[a + 3])
   answer[#answer + 1] = c.p
+  answer[#answer + 1] = c.l
 end
 era = era + 1
 sign()

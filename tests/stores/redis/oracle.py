@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from gateway.ports import Denied, Grant, Standing, Want
+from gateway.ports import Denied, Grant, Standing, Total, Want
 
 
 class Oracle:
@@ -32,14 +32,14 @@ class Oracle:
             grants.append(Grant(want.counter, amount, self.posted[want.counter]))
         return grants
 
-    def report(self, boot: str, standings: Iterable[Standing]) -> list[int]:
+    def report(self, boot: str, standings: Iterable[Standing]) -> list[Total]:
         self.revive(boot)
         totals = []
         for told in standings:
             self.posted[told.counter] += told.spent - self.spent[boot, told.counter]
             self.spent[boot, told.counter] = told.spent
             self.credit[boot, told.counter] = told.credit
-            totals.append(self.posted[told.counter])
+            totals.append(Total(self.posted[told.counter], self.leased(told.counter)))
         return totals
 
     def expire(self, boot: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.clock import SystemClock
-from gateway.ports import Bank, BankAway, Denied, Grant, Standing, Want
+from gateway.ports import Bank, BankAway, Denied, Grant, Standing, Total, Want
 from gateway.stores.redis.bank import RedisBank
 from gateway.stores.redis.link import Link
 from gateway.stores.redis.rebuild import Rebuilt
@@ -37,7 +37,7 @@ class OracleBank:
             self._tickets[ticket] = answer
         return answer
 
-    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
         assert tenant == "acme"
         self._tickets.clear()
         return self._oracle.report(self._boot, standings)
@@ -52,7 +52,7 @@ class Patient:
     async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
         return await patiently(lambda: self._bank.lease(tenant, ticket, wants))
 
-    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[int]:
+    async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
         return await patiently(lambda: self._bank.report(tenant, standings))
 
 
@@ -145,7 +145,7 @@ async def test_a_lease_that_is_sent_again_answers_the_same(opened: Opened) -> No
 async def test_a_ticket_is_forgotten_with_the_next_report(opened: Opened) -> None:
     a = opened("a")
     assert await a.lease("acme", "1", [want("day", 1_000)]) == [Grant("day", 1_000, 0)]
-    assert await a.report("acme", [standing("day", 0, 0)]) == [0]
+    assert await a.report("acme", [standing("day", 0, 0)]) == [Total(0, 0)]
     assert await a.lease("acme", "1", [want("day", 1_000)]) == [Grant("day", 1_000, 0)]
     assert await a.lease("acme", "2", [want("day", 1)]) == Denied("day", 0, 0)
 
@@ -154,16 +154,16 @@ async def test_a_report_is_absolute_and_saying_it_twice_changes_nothing(opened: 
     a, b = opened("a"), opened("b")
     await a.lease("acme", "1", [want("day", 500)])
     for _ in range(2):
-        assert await a.report("acme", [standing("day", 120, 30)]) == [120]
+        assert await a.report("acme", [standing("day", 120, 30)]) == [Total(120, 30)]
     await b.lease("acme", "2", [want("day", 50)])
-    assert await b.report("acme", [standing("day", 50, 0)]) == [170]
+    assert await b.report("acme", [standing("day", 50, 0)]) == [Total(170, 30)]
     assert await a.lease("acme", "3", [want("day", 801)]) == Denied("day", 800, 170)
 
 
 async def test_a_charge_beyond_the_credit_is_counted_in_full(opened: Opened) -> None:
     a, b = opened("a"), opened("b")
     await a.lease("acme", "1", [want("day", 500)])
-    assert await a.report("acme", [standing("day", 1_200, 0)]) == [1_200]
+    assert await a.report("acme", [standing("day", 1_200, 0)]) == [Total(1_200, 0)]
     assert await b.lease("acme", "2", [want("day", 1)]) == Denied("day", 0, 1_200)
 
 
@@ -180,7 +180,7 @@ async def test_a_lease_with_no_wants_is_a_ping(opened: Opened) -> None:
 async def test_limits_near_the_largest_amount_are_exact(opened: Opened) -> None:
     a, most = opened("a"), 2**52
     assert await a.lease("acme", "1", [want("day", most - 1, limit=most)]) == [Grant("day", most - 1, 0)]
-    assert await a.report("acme", [standing("day", most - 1, 0)]) == [most - 1]
+    assert await a.report("acme", [standing("day", most - 1, 0)]) == [Total(most - 1, 0)]
     assert await a.lease("acme", "2", [want("day", 2, limit=most)]) == Denied("day", 1, most - 1)
 
 

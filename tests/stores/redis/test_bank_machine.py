@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gateway.clock import SystemClock
-from gateway.ports import BankAway, Denied, Standing, Want
+from gateway.ports import BankAway, Denied, Standing, Total, Want
 from gateway.stores.redis import scripts
 from gateway.stores.redis.bank import Oddity, RedisBank
 from gateway.stores.redis.link import Link, ReplyLost, Script, Word
@@ -189,7 +189,7 @@ class BankMachine(RuleBasedStateMachine):
             self.never_oversold()
         assert self.reported(worker, standings) == self.oracle.report(worker.boot, standings)
 
-    def reported(self, worker: Worker, standings: list[Standing]) -> Sequence[int]:
+    def reported(self, worker: Worker, standings: list[Standing]) -> Sequence[Total]:
         """A process that meets counters which it did not know says its figures anew."""
         try:
             return self.wait(worker.bank.report("acme", standings))

@@ -1,4 +1,4 @@
-"""Credit that one process keeps and does not use comes back to the others."""
+"""Credit that one process keeps and does not use comes back to the others; a debt of one is not lent by another."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,10 +42,19 @@ async def spend(accounts: CreditAccounts, amount: int) -> bool:
     hold = await accounts.hold("acme", [Claim(BUDGET, "acme", amount)])
     if isinstance(hold, Shortage):
         return False
+    settle(hold, amount)
+    return True
+
+
+async def held(accounts: CreditAccounts, amount: int) -> AccountHold:
+    hold = await accounts.hold("acme", [Claim(BUDGET, "acme", amount)])
     assert isinstance(hold, AccountHold)
+    return hold
+
+
+def settle(hold: AccountHold, amount: int) -> None:
     hold.dispatch()
     hold.settle(amount, 1)
-    return True
 
 
 @pytest.fixture
@@ -76,11 +85,24 @@ async def test_what_is_too_little_for_a_process_is_lent_to_others(pair: Pair) ->
 
 
 async def test_what_is_given_back_during_a_report_is_told_by_the_next(pair: Pair) -> None:
-    held = await pair.first.hold("acme", [Claim(BUDGET, "acme", 98_000)])
-    assert isinstance(held, AccountHold)
+    hold = await held(pair.first, 98_000)
     reporting = asyncio.ensure_future(pair.first.tend())
     await asyncio.sleep(0)
-    held.void()
+    hold.void()
     await reporting
     await pair.first.tend()
     assert await spend(pair.second, 98_000)
+
+
+async def test_what_a_process_owes_is_paid_first_while_another_holds_the_rest(pair: Pair) -> None:
+    other = await held(pair.second, 50_000)
+    long, cheap = await held(pair.first, 9_000), await held(pair.first, 30_000)
+    settle(long, 25_000)
+    await pair.first.tend()
+    settle(cheap, 0)
+    assert not await spend(pair.first, 24_981), "25 020 are spent and 50 000 are held of 100 000"
+    other.void()
+    pair.clock.now_s += IDLE_S
+    await pair.second.tend()
+    await pair.first.tend()
+    assert await spend(pair.first, 74_980)

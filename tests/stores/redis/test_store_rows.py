@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import SystemClock
-from gateway.ports import BankAway, Denied, Grant, Standing, Want
+from gateway.ports import BankAway, Denied, Grant, Standing, Total, Want
 from gateway.stores.redis import scripts
 from gateway.stores.redis.address import TIMEOUT_S, address_of
 from gateway.stores.redis.bank import RedisBank
@@ -218,7 +218,7 @@ async def test_r4_a_lost_answer_is_asked_for_once_more_and_never_counted_twice(h
             if lost == 2:
                 with pytest.raises(BankAway):
                     await a.report("acme", standing(200, 0))
-            assert await a.report("acme", standing(200, 0)) == [200]
+            assert await a.report("acme", standing(200, 0)) == [Total(200, 0)]
             assert proxy.cuts == 2 * lost
             for link in house.links:
                 await link.close()
@@ -263,7 +263,7 @@ async def test_r6_f10_writes_that_a_failover_lost_are_noticed_and_rebuilt_from_t
         assert first.say("WAIT", 1, 5_000) == 1
         replica.say("REPLICAOF", "127.0.0.1", free_port())
         house.books = {"a": {"day": 300}}
-        assert await bank.report("acme", standing(300, 0)) == [300]
+        assert await bank.report("acme", standing(300, 0)) == [Total(300, 0)]
         first.kill()
         read = house.read
         answer = await soon(lambda: bank.lease("acme", "1", want(701)), 30.0)
@@ -360,7 +360,10 @@ async def test_r9_all_keys_of_a_call_are_in_one_slot_also_for_odd_names(house: H
             answer = await bank.lease(tenant, f"t-{tenant}", wants)
             assert not isinstance(answer, Denied)
             assert [grant.amount for grant in answer] == [10, 10, 10]
-            assert await bank.report(tenant, [Standing(w.counter, 10, 0, 100, ENDS_S) for w in wants]) == [10] * 3
+            assert (
+                await bank.report(tenant, [Standing(w.counter, 10, 0, 100, ENDS_S) for w in wants])
+                == [Total(10, 0)] * 3
+            )
 
 
 async def nothing_known(tenant: str) -> Rebuilt:
@@ -381,7 +384,7 @@ async def test_r10_a_store_whose_clock_jumped_forgets_no_money(house: House) -> 
         (taken,) = await b.sweep()
         assert (taken.boot, taken.amount) == ("a", 600)
         assert await b.lease("acme", "2", want(401)) == Denied("day", 400, 600)
-        assert await a.report("acme", standing(100, 500)) == [100]
+        assert await a.report("acme", standing(100, 500)) == [Total(100, 500)]
         assert await b.lease("acme", "3", want(401)) == Denied("day", 400, 100)
 
 
