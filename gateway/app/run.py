@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from gateway.app.gateway import MEMORY, Gateway
-from gateway.app.workers import WORKER, Supervisor
+from gateway.app.workers import SUPERVISOR, WORKER, Supervisor
 from gateway.clock import SystemClock
 from gateway.config.load import load
 from gateway.config.prices import day_of
@@ -43,7 +43,8 @@ async def serve(path: Path) -> None:
     loop.add_signal_handler(signal.SIGHUP, gateway.reload)
     stop = asyncio.Event()
     following = asyncio.create_task(_follow(path, gateway, stop))
-    watching = asyncio.create_task(_end_with(os.getppid(), gateway, stop)) if worker is not None else None
+    supervisor = os.environ.get(SUPERVISOR)
+    watching = None if supervisor is None else asyncio.create_task(_end_with(int(supervisor), gateway, stop))
     _settle_memory()
     _log.info("%s", _banner(gateway, loaded))
     try:
@@ -75,7 +76,9 @@ async def _follow(path: Path, gateway: Gateway, stop: asyncio.Event) -> None:
 
 
 async def _end_with(supervisor: int, gateway: Gateway, stop: asyncio.Event) -> None:
-    """A worker whose supervisor was killed drains and ends: nobody would start or stop it any more."""
+    """A worker whose supervisor was killed, be it before the worker served, drains and ends: nobody would start or stop
+    it any more.
+    """
     while os.getppid() == supervisor:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SUPERVISED_S):

@@ -15,6 +15,9 @@ STEADY_S = 10.0
 WORKER = "METERWAY_WORKER"
 """The number of a worker in its environment; its admin listener, with its metrics, is that many ports further on."""
 
+SUPERVISOR = "METERWAY_SUPERVISOR"
+"""The process that started a worker, in its environment."""
+
 _log = logging.getLogger("meterway")
 
 
@@ -38,9 +41,10 @@ class Supervisor:
     async def _keep(self, number: int) -> int:
         """A worker that dies or is killed is there again at once, one that fails at its start ever more slowly."""
         pause_s = RESTART_S
+        environ = {**os.environ, WORKER: str(number), SUPERVISOR: str(os.getpid())}
         while True:
             started_s = asyncio.get_running_loop().time()
-            process = await asyncio.create_subprocess_exec(*self._command, env={**os.environ, WORKER: str(number)})
+            process = await asyncio.create_subprocess_exec(*self._command, env=environ)
             self._processes[number] = process
             if self._stopping.is_set():
                 process.terminate()

@@ -89,6 +89,12 @@ class Street:
         return path
 
     async def serve(self) -> Process:
+        process = self.begin()
+        await asyncio.to_thread(process.wait_for, SERVING)
+        return process
+
+    def begin(self) -> Process:
+        """It does not serve yet."""
         folder = self.folder / f"run{self.runs}"
         self.runs += 1
         folder.mkdir()
@@ -97,7 +103,6 @@ class Street:
         command = [str(METERWAY), "serve", "--config", str(self.config()), *several]
         process = Process(folder, *command, environ=environ, cwd=self.folder)
         self.processes.append(process)
-        await asyncio.to_thread(process.wait_for, SERVING)
         return process
 
     async def serve_all(self) -> Process:

@@ -10,6 +10,7 @@ from gateway.domain.request import Priority
 from gateway.sim.server import Simulator
 from gateway.telemetry.memory import BACKGROUND, EVERYBODY, NOBODY, resident_bytes, shed_at
 from tests.chaos.street import Street
+from tests.e2e.processes import Process
 from tests.redis import served
 from tests.rows.house import standing
 
@@ -56,7 +57,22 @@ async def test_p2_workers_end_with_a_supervisor_that_is_killed(tmp_path: Path) -
     with served("single") as store:
         async with Simulator() as sim, Street(tmp_path, sim, 1.0, 2, store) as street:
             process = await street.serve_all()
-            workers = psutil.Process(process.pid).children()
-            process.kill()
-            _, alive = await asyncio.to_thread(psutil.wait_procs, workers, 10)
-            assert (len(workers), alive) == (2, [])
+            await ended_without(process)
+
+
+async def test_p2_workers_end_with_a_supervisor_that_is_killed_before_they_serve(tmp_path: Path) -> None:
+    with served("single") as store:
+        async with Simulator() as sim, Street(tmp_path, sim, 1.0, 2, store) as street:
+            process = street.begin()
+            async with asyncio.timeout(10):
+                while len(psutil.Process(process.pid).children()) < 2:
+                    await asyncio.sleep(0.001)
+            await ended_without(process)
+
+
+async def ended_without(supervisor: Process) -> None:
+    """Its two workers, once it was killed."""
+    workers = psutil.Process(supervisor.pid).children()
+    supervisor.kill()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, workers, 20)
+    assert (len(workers), alive) == (2, [])
