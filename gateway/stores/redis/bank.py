@@ -22,6 +22,9 @@ CHUNK = 200
 AFTER_S = 3 * 86_400.0
 """A counter is kept that long after its window."""
 
+BOOKED_S = 60.0
+"""After that long the ledger has what was spent, also of a process that wrote it late."""
+
 ROUNDS_MAX = 4
 REBUILD_WAIT_S = 0.25
 
@@ -57,7 +60,8 @@ class _Book:
     """One tenant as this process knows it.
 
     `told` is what Redis has been told and has granted, so that it can be told again; `unsaid` has to be told before
-    anything else, as Redis may have another figure for it.
+    anything else, as Redis may have another figure for it. `spent_s` is since when no credit is left of a counter: it
+    is told again only as long as the ledger may not have what was spent.
     """
 
     tenant: str
@@ -68,6 +72,7 @@ class _Book:
     swept: bool = False
     told: dict[str, Standing] = field(default_factory=dict)
     unsaid: set[str] = field(default_factory=set)
+    spent_s: dict[str, float] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     rebuilding: asyncio.Task[None] | None = None
 
@@ -81,6 +86,21 @@ class _Book:
         """Redis was rebuilt and knows nothing of the credit that is out."""
         self.epoch, self.seen = epoch, 0
         self.unsaid |= set(self.told)
+
+    def remember(self, standing: Standing, now_s: float) -> None:
+        name = standing.counter
+        self.unsaid.discard(name)
+        self.spent_s.pop(name, None)
+        self.told[name] = standing
+        if not standing.credit:
+            self.spent_s[name] = now_s
+
+    def forget(self, before_s: float) -> None:
+        for name, at_s in list(self.spent_s.items()):
+            if at_s >= before_s:
+                return
+            if name not in self.unsaid:
+                del self.spent_s[name], self.told[name]
 
 
 class RedisBank:
@@ -107,6 +127,7 @@ class RedisBank:
         self._registry = Registry(link, boot, lease_s=lease_s)
         self._rebuilder = Rebuilder(link, self._registry, rebuild, grace_s)
         self._serial = count(1)
+        self._now_s = link.clock.monotonic_s
         self._books: dict[str, _Book] = {}
         self.alive = 1
 
@@ -130,7 +151,7 @@ class RedisBank:
             figures = (answer[at : at + 4] for at in range(1, len(answer), 4))
             for want, (amount, spent, mine, credit) in zip(wants, figures, strict=True):
                 grants.append(Grant(want.counter, amount, spent))
-                book.told[want.counter] = Standing(want.counter, mine, credit, want.limit, want.ends_s)
+                book.remember(Standing(want.counter, mine, credit, want.limit, want.ends_s), self._now_s())
             return grants
 
     async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
@@ -174,6 +195,8 @@ class RedisBank:
         """
         pulse = await self._registry.beat()
         self.alive = pulse.alive
+        for one in self._books.values():
+            one.forget(self._now_s() - BOOKED_S)
         registered = [book.name for book in self._books.values() if book.registered]
         if pulse.tenants < len(registered):
             for at in range(0, len(registered), CHUNK):
@@ -292,7 +315,7 @@ class RedisBank:
             answer = await self._call(book, scripts.REPORT, *_reported(book, part, again=False), known)
             self._tell_odd(book, part, answer[-1])
             for standing in part:
-                _remember(book, standing)
+                book.remember(standing, self._now_s())
             totals += (Total(spent, lent) for spent, lent in zip(answer[1:-1:2], answer[2:-1:2], strict=True))
         return totals
 
@@ -317,7 +340,7 @@ class RedisBank:
             standing = standings[index]
             if what == b"fell":
                 self._odd(Oddity(book.tenant, standing.counter, "fell", standing.spent, known))
-            elif standing.counter in book.told:
+            elif (before := book.told.get(standing.counter)) is not None and before.credit:
                 self._odd(Oddity(book.tenant, standing.counter, "credit", standing.credit, known))
 
     async def _rebuild(self, book: _Book) -> None:
@@ -362,15 +385,6 @@ def _reported(book: _Book, standings: Sequence[Standing], *, again: bool) -> tup
     for standing in standings:
         words += (standing.spent, standing.credit, _ms(standing.ends_s))
     return book.counters(standing.counter for standing in standings), words
-
-
-def _remember(book: _Book, standing: Standing) -> None:
-    """Only credit that is out has to be told again; what was spent is in the ledger."""
-    book.unsaid.discard(standing.counter)
-    if standing.credit:
-        book.told[standing.counter] = standing
-    else:
-        book.told.pop(standing.counter, None)
 
 
 def _retrieved(task: "asyncio.Task[None]") -> None:
