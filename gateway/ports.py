@@ -179,7 +179,10 @@ class ProviderDialect(Protocol):
 
 @value
 class Want:
-    """Credit wanted on one counter: at least `need`, up to `wish`, out of `limit`, until the wall time `ends_s`."""
+    """Credit wanted on one counter: at least `need`, up to `wish`, out of `limit`, until the wall time `ends_s`.
+
+    Who needs nothing is never denied, and learns how the counter stands.
+    """
 
     counter: str
     limit: int
@@ -190,11 +193,14 @@ class Want:
 
 @value
 class Grant:
-    """`amount` of credit; `spent` is what all processes have reported as spent on the counter so far."""
+    """`amount` of credit; `spent` is what all processes have reported as spent on the counter so far, `mine` what this
+    one has.
+    """
 
     counter: str
     amount: int
     spent: int
+    mine: int = 0
 
 
 @value

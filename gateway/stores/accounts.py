@@ -7,7 +7,7 @@ from itertools import count
 from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
 from gateway.domain.period import Window
-from gateway.ports import Bank, BankAway, Clock, Denied, Standing, Want
+from gateway.ports import Bank, BankAway, Clock, Denied, Grant, Standing, Want
 
 CHUNK_PERCENT = 1
 CHUNK_NANO_USD_MAX = 1_000_000_000
@@ -21,7 +21,12 @@ LEASES_MAX = 4
 REPORTS_AT_ONCE = 4
 """So many tenants side by side: requests need connections to the bank too."""
 
+ASKED_AT_ONCE = 200
+
 SWEEP_S = 30.0
+FORGET_S = 600.0
+"""An account at rest is forgotten that long after its last request: the bank knows what was spent on it."""
+
 RUN_KEPT_S = 7 * 86_400.0
 """A run's lifetime budget is forgotten that long after its last request."""
 
@@ -29,11 +34,26 @@ RUN_KEPT_S = 7 * 86_400.0
 class Account:
     """One counter. Its credit is leased and free, `held` is with requests that run, `spent` is what this boot charged.
 
+    It is `known` once the bank has told what this boot had spent before the account was there.
+
     Invariant (I2): credit + held + spent is what the bank has granted and was not given back; only a charge beyond its
     hold makes the credit negative.
     """
 
-    __slots__ = ("budget", "credit", "held", "marks", "name", "others", "reported", "spent", "used_s", "who", "window")
+    __slots__ = (
+        "budget",
+        "credit",
+        "held",
+        "known",
+        "marks",
+        "name",
+        "others",
+        "reported",
+        "spent",
+        "used_s",
+        "who",
+        "window",
+    )
 
     def __init__(self, budget: Budget, who: str, window: Window, used_s: float = 0.0) -> None:
         self.budget = budget
@@ -42,6 +62,7 @@ class Account:
         self.name = budget.counter(who, window)
         self.credit = 0
         self.held = 0
+        self.known = False
         self.spent = 0
         self.others = 0
         self.reported = 0
@@ -75,6 +96,31 @@ class Account:
 
     def idle(self, now_s: float) -> bool:
         return abs(now_s - self.used_s) >= IDLE_S
+
+    def at_rest(self, now_s: float) -> bool:
+        """Whether the bank knows all of it."""
+        moving = self.held or self.credit or self.spent != self.reported
+        return not moving and abs(now_s - self.used_s) >= FORGET_S
+
+    def learn(self, grant: Grant) -> None:
+        """What this boot has told of thresholds before is not told again."""
+        self.credit += grant.amount
+        again = grant.mine > 0 and not self.known
+        if not self.known:
+            self.known = True
+            self.spent += grant.mine
+            self.reported = grant.mine
+        self.others = grant.spent - self.reported
+        while again and self.passed() is not None:
+            pass
+
+    def passed(self) -> int | None:
+        """The next threshold, in percent, once it is reached; each of them once."""
+        marks, at = self.budget.thresholds, self.marks
+        if at == len(marks) or self.total * 100 < marks[at] * self.budget.amount:
+            return None
+        self.marks = at + 1
+        return marks[at]
 
     def standing(self) -> Standing:
         return Standing(self.name, self.spent, max(0, self.credit) + self.held, self.budget.amount, self.ends_s)
@@ -204,12 +250,8 @@ class CreditAccounts:
 
     def _tell(self, account: Account) -> None:
         """Of the thresholds that the account has crossed, each once."""
-        budget = account.budget
-        marks = budget.thresholds
-        while account.marks < len(marks) and account.total * 100 >= marks[account.marks] * budget.amount:
-            percent = marks[account.marks]
-            account.marks += 1
-            self._told(Crossing(budget, account.who, account.window, percent, account.total))
+        while (percent := account.passed()) is not None:
+            self._told(Crossing(account.budget, account.who, account.window, percent, account.total))
 
     async def tend(self) -> None:
         """Reports what was spent, gives idle credit back and forgets what has ended. Raises BankAway."""
@@ -234,13 +276,15 @@ class CreditAccounts:
         await self.tend()
 
     def _sweep(self, now_s: float) -> None:
-        """Puts aside the accounts that have ended. An idle one stays: what it has spent goes on being said."""
+        """Puts aside the accounts that have ended, and forgets those at rest."""
         if abs(now_s - self._swept_s) < SWEEP_S:
             return
         self._swept_s = now_s
         for account in list(self._accounts.values()):
             if account.ends_s <= now_s:
                 self._put_aside(account)
+            elif account.at_rest(now_s) and account not in self._dirty:
+                del self._accounts[account.budget.id, account.who]
 
     def _put_aside(self, account: Account) -> None:
         del self._accounts[account.budget.id, account.who]
@@ -269,7 +313,7 @@ class CreditAccounts:
                 if account.budget.amount != claim.budget.amount:
                     return False
                 account.budget = claim.budget
-            if account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE:
+            if not account.known or _is_short(account, claim):
                 return False
         return True
 
@@ -308,11 +352,14 @@ class CreditAccounts:
         wants: list[Want] = []
         short: list[tuple[Account, Claim]] = []
         for account, claim in parts:
-            if account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE:
+            if _is_short(account, claim):
                 need = claim.amount - account.credit
                 wants.append(Want(account.name, claim.budget.amount, need, account.wish(need), account.ends_s))
                 short.append((account, claim))
-        answer = await self._bank.lease(tenant, f"{self._boot}.{next(self._serial)}", wants)
+            elif not account.known:
+                wants.append(_question(account))
+                short.append((account, claim))
+        answer = await self._bank.lease(tenant, self._ticket(), wants)
         if isinstance(answer, Denied):
             for account, claim in short:
                 if account.name == answer.counter:
@@ -321,10 +368,12 @@ class CreditAccounts:
                     return Shortage(claim, account.window, max(0, account.credit + answer.left), account.total)
             raise AssertionError("I6: the bank denied a counter that it was not asked for")
         for (account, _), grant in zip(short, answer, strict=True):
-            account.credit += grant.amount
+            account.learn(grant)
             self._dirty.add(account)
-            account.others = grant.spent - account.reported
         return None
+
+    def _ticket(self) -> str:
+        return f"{self._boot}.{next(self._serial)}"
 
     def _without_bank(self, parts: Parts) -> Shortage | None:
         """What each budget says shall happen; `allow` goes into debt, which is reported when the bank is back."""
@@ -355,6 +404,7 @@ class CreditAccounts:
         """A debt ends here, as the bank knows now of all that was spent and lends only what is truly left. Not as long
         as more is spent and lent than there is: what this process's running requests leave over pays it first.
         """
+        await self._ask(tenant, [account for account in accounts if not account.known])
         standings = [account.standing() for account in accounts]
         debts = [min(0, account.credit) for account in accounts]
         totals = await self._bank.report(tenant, standings)
@@ -367,6 +417,15 @@ class CreditAccounts:
                 self._dirty.add(account)
             self._tell(account)
 
+    async def _ask(self, tenant: str, accounts: list[Account]) -> None:
+        """What was spent on them by this boot before they were there."""
+        for at in range(0, len(accounts), ASKED_AT_ONCE):
+            part = accounts[at : at + ASKED_AT_ONCE]
+            answer = await self._bank.lease(tenant, self._ticket(), [_question(account) for account in part])
+            assert not isinstance(answer, Denied), "I6: who needs nothing is denied nothing"
+            for account, grant in zip(part, answer, strict=True):
+                account.learn(grant)
+
     def _lock(self, tenant: str) -> asyncio.Lock:
         lock = self._locks.get(tenant)
         if lock is None:
@@ -374,10 +433,18 @@ class CreditAccounts:
         return lock
 
 
+def _is_short(account: Account, claim: Claim) -> bool:
+    return account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE
+
+
+def _question(account: Account) -> Want:
+    return Want(account.name, account.budget.amount, 0, 0, account.ends_s)
+
+
 def _shortage(parts: Parts) -> Shortage:
     """Other requests took what the bank gave, each time: the first claim that is not covered."""
     for account, claim in parts:
-        if account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE:
+        if _is_short(account, claim):
             return Shortage(claim, account.window, max(0, account.credit), account.total)
     raise AssertionError("every claim is covered")
 

@@ -35,16 +35,18 @@ class OwnBank:
             counter = self._counters.get(want.counter)
             if counter is None:
                 counter = self._counters[want.counter] = _Counter(ends_s=want.ends_s)
-            left = want.limit - counter.spent - counter.lent
+            counter.ends_s = max(counter.ends_s, want.ends_s)
+            left = max(0, want.limit - counter.spent - counter.lent)
             if left < want.need:
-                return Denied(want.counter, max(0, left), counter.spent)
-            lefts.append(left)
+                return Denied(want.counter, left, counter.spent)
+            lefts.append(left if want.need or want.wish else 0)
         grants: list[Grant] = []
         for want, left in zip(wants, lefts, strict=True):
             counter = self._counters[want.counter]
             counter.lent += left
-            assert counter.spent + counter.lent <= want.limit, f"I1: more is lent of {want.counter} than there is"
-            grants.append(Grant(want.counter, left, counter.spent))
+            in_all = counter.spent + counter.lent
+            assert not left or in_all <= want.limit, f"I1: more is lent of {want.counter} than there is"
+            grants.append(Grant(want.counter, left, counter.spent, counter.reported))
         return grants
 
     async def report(self, tenant: str, standings: Sequence[Standing]) -> Sequence[Total]:
@@ -56,6 +58,7 @@ class OwnBank:
             counter.spent += standing.spent - counter.reported
             counter.reported = standing.spent
             counter.lent = standing.credit
+            counter.ends_s = max(counter.ends_s, standing.ends_s)
             totals.append(Total(counter.spent, counter.lent))
         return totals
 

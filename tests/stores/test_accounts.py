@@ -12,7 +12,7 @@ from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, Store
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
 from gateway.domain.period import Period
 from gateway.ports import BankAway, Standing, Total
-from gateway.stores.accounts import REPORTS_AT_ONCE, AccountHold, CreditAccounts
+from gateway.stores.accounts import FORGET_S, REPORTS_AT_ONCE, SWEEP_S, AccountHold, CreditAccounts
 from gateway.stores.bank import OwnBank
 from tests.clock import ToldClock
 from tests.machines import play
@@ -183,6 +183,27 @@ async def test_thresholds_are_told_once_each_in_a_window() -> None:
     assert [(c.percent, c.spent) for c in house.crossings] == [(50, 550), (80, 850), (95, 950)]
 
 
+async def test_an_account_at_rest_is_forgotten_and_what_was_spent_on_it_is_not() -> None:
+    house = House()
+    run = Budget("runs", "acme", 1_000, Unit.NANO_USD, Period.LIFETIME, per="run")
+    for name in map(str, range(100)):
+        hold = await house.held(Claim(run, name, 900))
+        hold.dispatch()
+        hold.settle(600, 1)
+    house.clock.now_s += FORGET_S
+    for _ in range(2):
+        await house.accounts.tend()
+        house.clock.now_s += SWEEP_S
+    assert not house.accounts._accounts
+    house.crossings.clear()
+    assert isinstance(await house.hold(Claim(run, "7", 401)), Shortage)
+    hold = await house.held(Claim(run, "7", 400))
+    hold.dispatch()
+    hold.settle(300, 1)
+    assert [(c.percent, c.spent) for c in house.crossings] == [(80, 900)], "50 percent were told before"
+    assert await house.accounts.counted(run, ["7", "8"]) == {"7": 900, "8": 600}
+
+
 @pytest.mark.parametrize("amount", [2_000, 700, 100])
 async def test_a_changed_amount_holds_from_the_next_request_on(amount: int) -> None:
     house = House()
@@ -299,9 +320,19 @@ class Books(RuleBasedStateMachine):
         if self.holds:
             self.holds.pop(data.draw(st.integers(0, len(self.holds) - 1)))[0].void()
 
-    @rule(seconds=st.sampled_from([1.0, 3_000.0, 40_000.0]))
-    def pass_time(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([1.0, 700.0, 3_000.0, 40_000.0]), tends=st.integers(0, 3))
+    def pass_time(self, seconds: float, tends: int) -> None:
+        """Who tends meanwhile forgets what is at rest."""
+        for _ in range(tends):
+            self.house.clock.now_s += seconds / tends
+            self.tend()
         self.house.clock.now_s += seconds
+
+    def seen(self, budget: Budget) -> None:
+        """By a request that costs nothing: what is left of a budget is known to those who have asked for it."""
+        answer = self.loop.run_until_complete(self.house.accounts.hold("acme", [Claim(budget, "acme", 0)]))
+        if isinstance(answer, AccountHold):
+            answer.void()
 
     @rule()
     def tend(self) -> None:
@@ -319,6 +350,7 @@ class Books(RuleBasedStateMachine):
         for budget in self.budgets.values():
             key = self._key(budget)
             left = budget.amount - self.spent.get(key, 0) - self._held(key)
+            self.seen(budget)
             assert self.house.accounts.left(budget, "acme") == max(0, left)
 
 

@@ -150,7 +150,7 @@ class RedisBank:
             grants: list[Grant] = []
             figures = (answer[at : at + 4] for at in range(1, len(answer), 4))
             for want, (amount, spent, mine, credit) in zip(wants, figures, strict=True):
-                grants.append(Grant(want.counter, amount, spent))
+                grants.append(Grant(want.counter, amount, spent, mine))
                 book.remember(Standing(want.counter, mine, credit, want.limit, want.ends_s), self._now_s())
             return grants
 

@@ -79,7 +79,7 @@ end
 """
 
 LEASE = Script(
-    "gw.lease.1",
+    "gw.lease.2",
     _SHARED
     + _ENTER
     + """
@@ -108,10 +108,10 @@ for i = 4, #KEYS do
   local a = 5 + (i - 4) * 4
   local limit, need, wish = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
   local c = counter(KEYS[i], v)
-  local left = limit - c.p - c.l - (granted[c.key] or 0)
+  local left = math.max(0, limit - c.p - c.l - (granted[c.key] or 0))
   if left < need then
     sign()
-    return {'NO', i - 4, math.max(0, left), c.p}
+    return {'NO', i - 4, left, c.p}
   end
   local amount = math.min(math.max(need, wish), left)
   granted[c.key] = (granted[c.key] or 0) + amount

@@ -20,17 +20,20 @@ class Oracle:
 
     def lease(self, boot: str, wants: Sequence[Want]) -> list[Grant] | Denied:
         for want in wants:
-            left = want.limit - self.posted[want.counter] - self.leased(want.counter)
+            left = self.left(want)
             if left < want.need:
-                return Denied(want.counter, max(0, left), self.posted[want.counter])
+                return Denied(want.counter, left, self.posted[want.counter])
         grants = []
         self.revive(boot)
         for want in wants:
-            left = want.limit - self.posted[want.counter] - self.leased(want.counter)
-            amount = min(max(want.need, want.wish), left)
+            amount = min(max(want.need, want.wish), self.left(want))
             self.credit[boot, want.counter] += amount
-            grants.append(Grant(want.counter, amount, self.posted[want.counter]))
+            mine = self.spent[boot, want.counter]
+            grants.append(Grant(want.counter, amount, self.posted[want.counter], mine))
         return grants
+
+    def left(self, want: Want) -> int:
+        return max(0, want.limit - self.posted[want.counter] - self.leased(want.counter))
 
     def report(self, boot: str, standings: Iterable[Standing]) -> list[Total]:
         self.revive(boot)

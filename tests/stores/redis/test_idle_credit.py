@@ -8,7 +8,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.domain.budget import Budget, Claim, Shortage, Unit
 from gateway.domain.period import Period
-from gateway.stores.accounts import IDLE_S, AccountHold, CreditAccounts
+from gateway.stores.accounts import FORGET_S, IDLE_S, SWEEP_S, AccountHold, CreditAccounts
 from gateway.stores.redis.bank import RedisBank
 from gateway.stores.redis.link import Link
 from gateway.stores.redis.rebuild import Rebuilt
@@ -92,6 +92,22 @@ async def test_what_is_given_back_during_a_report_is_told_by_the_next(pair: Pair
     await reporting
     await pair.first.tend()
     assert await spend(pair.second, 98_000)
+
+
+async def test_a_process_that_has_forgotten_an_account_goes_on_from_what_it_had_spent(pair: Pair) -> None:
+    for spent in (10, 20):
+        pair.clock.now_s += FORGET_S
+        for _ in range(2):
+            await pair.first.tend()
+            pair.clock.now_s += SWEEP_S
+        assert not pair.first._accounts
+        assert await pair.first.counted(BUDGET, ["acme"]) == {"acme": spent + 10}
+        assert await spend(pair.first, 10)
+        await pair.first.tend()
+    assert not await spend(pair.second, 99_961)
+    pair.clock.now_s += IDLE_S
+    await pair.first.tend()
+    assert await spend(pair.second, 99_960)
 
 
 async def test_what_a_process_owes_is_paid_first_while_another_holds_the_rest(pair: Pair) -> None:

@@ -65,7 +65,7 @@ async def test_r7_what_was_just_spent_counts_also_where_the_ledger_does_not_have
             await bank.report("acme", standing(60, 0))
         house.books = {"a": {"day": 60}, "b": {"day": 40}}
         server.say("FLUSHALL")
-        assert await soon(lambda: a.lease("acme", "1", want(1))) == [Grant("day", 1, 100)]
+        assert await soon(lambda: a.lease("acme", "1", want(1))) == [Grant("day", 1, 100, 60)]
         await b.sweep()
         assert await a.lease("acme", "2", want(880)) == Denied("day", 879, 120)
 
