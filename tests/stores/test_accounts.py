@@ -12,7 +12,8 @@ from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, Store
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
 from gateway.domain.period import Period
 from gateway.ports import BankAway, Standing, Total
-from gateway.stores.accounts import FORGET_S, REPORTS_AT_ONCE, SWEEP_S, AccountHold, CreditAccounts
+from gateway.stores.account import FORGET_S
+from gateway.stores.accounts import REPORTS_AT_ONCE, SWEEP_S, AccountHold, CreditAccounts
 from gateway.stores.bank import OwnBank
 from tests.clock import ToldClock
 from tests.machines import play

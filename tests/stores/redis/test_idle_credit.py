@@ -8,7 +8,8 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.domain.budget import Budget, Claim, Shortage, Unit
 from gateway.domain.period import Period
-from gateway.stores.accounts import FORGET_S, IDLE_S, SWEEP_S, AccountHold, CreditAccounts
+from gateway.stores.account import FORGET_S, IDLE_S
+from gateway.stores.accounts import SWEEP_S, AccountHold, CreditAccounts
 from gateway.stores.redis.bank import RedisBank
 from gateway.stores.redis.link import Link
 from gateway.stores.redis.rebuild import Rebuilt
