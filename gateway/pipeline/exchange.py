@@ -97,8 +97,8 @@ class Exchange:
         self.settle(gone)
 
     async def _begin(self) -> None:
-        routes = self._routes()
-        booked = self._booked = await self._dimensions()
+        routes = self.routes()
+        booked = self._booked = await self.dimensions()
         deadline_s = deadline_of(self._caller, routes[0])
         ticket = await admit(self._desk, self._caller, booked, self._request, candidates(routes), deadline_s)
         self._ticket = ticket
@@ -125,7 +125,7 @@ class Exchange:
                 self.trace.whole_bytes = len(answer.body)
         self._pin(self._served)
 
-    async def _dimensions(self) -> Dimensions:
+    async def dimensions(self) -> Dimensions:
         """Under what the request is booked."""
         caller = self._caller
         key = caller.key
@@ -138,7 +138,8 @@ class Exchange:
             tags += tuple((name, text) for name, text in key.tags if name not in spoken)
         return Dimensions(key.tenant.id, key.id, self._request.model, key.user or self._request.user, run, tags)
 
-    def _routes(self) -> list[Route]:
+    def routes(self) -> list[Route]:
+        """Which may come to answer. Raises UnknownModel."""
         names = self._catalog.routes
         route = names.get(self._request.model)
         if route is None:
@@ -149,7 +150,7 @@ class Exchange:
 
     def counted(self) -> int:
         """Tokens of the input as the first target would count them. Raises UnknownModel and what refuses the key."""
-        route = self._routes()[0]
+        route = self.routes()[0]
         check_key(self._caller, self._request, self._desk.clock.wall_s())
         targets = [deployment.target for deployment in route.deployments[:1]]
         factor = max((self._desk.calibration.factor(target) for target in targets), default=1.0)

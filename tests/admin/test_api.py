@@ -215,7 +215,7 @@ async def test_targets_are_drained_and_served_again_and_the_rest_of_the_views_an
         told = (await house.root.get(f"{PREFIX}/requests/{answer.headers['x-request-id']}")).json()
         assert (told["status"], len(told["entries"]), told["attempts"][0]["status"]) == (200, 1, 200)
         simulated = (await house.root.post(f"{PREFIX}/simulate", json={"tenant": "first", "model": "m"})).json()
-        assert (simulated["admitted"], simulated["targets"][0]["at_most_usd"]) == (True, "0.003")
+        assert (simulated["admitted"], simulated["targets"][0]["at_most_usd"]) == (True, "0.00315")
         config = (await house.root.get(f"{PREFIX}/config")).text
         assert (ROOT_KEY in config, FIRST_KEY in config) == (False, False)
         assert "override" in (await house.root.get(f"{PREFIX}/prices")).text
