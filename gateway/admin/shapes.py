@@ -237,6 +237,7 @@ class UsageOut(Shape):
     output_tokens: int
     cached_tokens: int
     usd: ExactUsd
+    replays: int
 
 
 class EntryOut(Shape):
@@ -274,6 +275,7 @@ class EntryOut(Shape):
     reserved_at: datetime
     posted_at: datetime
     late: bool
+    replay_of: str | None
     budget_id: str | None
     budget_who: str | None
     actor: str

@@ -15,6 +15,7 @@ from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
 from gateway.domain.sticky import session_key
+from gateway.formats.facts import Replayed
 from gateway.pipeline.admission import Ticket, admit, check_key
 from gateway.pipeline.attempts import AttemptLoop, Served, deadline_of
 from gateway.pipeline.cashier import Cashier
@@ -124,6 +125,27 @@ class Exchange:
             if answer.usage is None and answer.choices:
                 self.trace.whole_bytes = len(answer.body)
         self._pin(self._served)
+
+    async def replayed(self, replay_of: str) -> None:
+        """Another request's answer is this one's too: on record at no cost, as nothing is sent."""
+        caller, booked = self._caller, await self.dimensions()
+        self.trace.replay_of = replay_of
+        self._desk.journal.write(
+            Replayed(
+                caller.request_id,
+                replay_of,
+                booked.tenant,
+                booked.key,
+                caller.started_at_s,
+                booked.model,
+                booked.user,
+                caller.run_id,
+                booked.run,
+                booked.tags,
+                caller.parent_run_id,
+                caller.session,
+            )
+        )
 
     async def dimensions(self) -> Dimensions:
         """Under what the request is booked."""
