@@ -1,6 +1,7 @@
 """One exchange from admission to settlement: leaving its block is settlement, also for errors and hang-ups."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
 from types import TracebackType
 
@@ -44,6 +45,7 @@ class Exchange:
         "_session",
         "_settled",
         "_ticket",
+        "_unfound",
         "trace",
     )
 
@@ -58,6 +60,7 @@ class Exchange:
         self._cashier: Cashier | None = None
         self._served: Served | None = None
         self._loop: AttemptLoop | None = None
+        self._unfound: asyncio.Task[Served] | None = None
         self._settled = False
         self.trace = Trace()
 
@@ -65,37 +68,44 @@ class Exchange:
         try:
             await self._begin()
         except BaseException as error:
-            self.settle(error)
+            self._leave(error)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, asyncio.CancelledError) and self._may_drain():
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if isinstance(error, asyncio.CancelledError) and (self._may_drain() or self._unfound is not None):
             self._desk.begin(self._drain())
         else:
             self.settle(error)
 
     def _may_drain(self) -> bool:
         """A provider that goes on when nobody listens is read to its end, for what it really charges."""
-        served = self._served
-        if served is None or not isinstance(served.answer, Relay) or self._desk.interrupted or self._settled:
+        asked = None if self._cashier is None else self._cashier.asked
+        if asked is None or not asked.provider.drains or self.reply is not None:
             return False
-        return served.lease.deployment.provider.drains and len(self._desk.running) < DRAINS_MAX
+        return self._desk.drains < DRAINS_MAX and not self._desk.interrupted and not self._settled
 
     async def _drain(self) -> None:
-        gone = asyncio.CancelledError()
+        """Where it may not be, what runs is ended at its next wait."""
+        desk, bound_s = self._desk, DRAIN_S if self._may_drain() else 0.0
+        desk.drains += 1
         try:
-            async with asyncio.timeout(DRAIN_S):
-                while not self.ended:
+            async with asyncio.timeout(bound_s):
+                if self._unfound is not None and self._loop is not None:
+                    self._loop.end()
+                    self._serve(await self._unfound)
+                while self.reply is None and not self.ended:
                     await self.next()
         except (GatewayError, TimeoutError):
             pass
-        except asyncio.CancelledError:
-            self.settle(gone)
-            raise
-        self.settle(gone)
+        finally:
+            desk.drains -= 1
+            self.settle(asyncio.CancelledError())
 
     async def _begin(self) -> None:
         routes = self.routes()
@@ -116,15 +126,24 @@ class Exchange:
             session=self._session,
             deadline_s=deadline_s,
         )
-        self._served = await self._loop.run(routes)
-        answer = self._served.answer
+        finding = self._loop.run(routes)
+        self._serve(await (self._outlasting(finding) if any(route.drains for route in routes) else finding))
+
+    async def _outlasting(self, finding: Coroutine[object, object, Served]) -> Served:
+        """A provider that drains is not hung up on when the caller leaves, whom `_drain` stands in for then."""
+        self._unfound = asyncio.create_task(finding)
+        return await asyncio.shield(self._unfound)
+
+    def _serve(self, served: Served) -> None:
+        self._served, self._unfound = served, None
+        answer = served.answer
         if isinstance(answer, Reply):
             self.trace.answer_id = answer.id
             self.trace.usage, self.trace.service_tier = answer.usage, answer.service_tier
             self.trace.finish_reasons = answer.finish_reasons
             if answer.usage is None and answer.choices:
                 self.trace.whole_bytes = len(answer.body)
-        self._pin(self._served)
+        self._pin(served)
 
     async def replayed(self, replay_of: str) -> None:
         """Another request's answer is this one's too: on record at no cost, as nothing is sent."""
