@@ -27,7 +27,7 @@ from gateway.domain.tenancy import (
     TenantRow,
 )
 from gateway.domain.value import value
-from gateway.formats.facts import Beat, Closed, Opened
+from gateway.formats.facts import Fact
 
 OwnedRow = TenantRow | KeyRow | LimitRow | BudgetRow | AdminKeyRow | ErasureRow
 _Row = TypeVar("_Row", bound=OwnedRow)
@@ -291,7 +291,7 @@ class JournalFailed(Exception):
 class Journal(Protocol):
     """Facts about money on this machine's disk, in the order in which they were told; a killed process loses none."""
 
-    def write(self, fact: Opened | Beat | Closed) -> None:
+    def write(self, fact: Fact) -> None:
         """On record when this returns. Raises JournalFailed where it cannot be."""
         ...
 
@@ -381,7 +381,8 @@ class DirectoryStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """`group` holds the value of each dimension asked for, `bucket_s` the beginning of its hour or day."""
+    """`group` holds the value of each dimension asked for, `bucket_s` the beginning of its hour or day. `replays` got
+    the answer of another request, are none of `requests`, and cost nothing."""
 
     group: tuple[tuple[str, str | None], ...]
     bucket_s: float | None
@@ -390,6 +391,7 @@ class UsageRow:
     output_tokens: int
     cached_tokens: int
     cost_nano_usd: int
+    replays: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ BOUND_S = 20.0
 
 
 class Server:
-    """One redis-server process. `stop` and `cont` freeze it, `kill` is SIGKILL, `start` begins it anew, empty."""
+    """One redis-server process. `stop` and `cont` freeze it, `kill` is SIGKILL, `start` begins it anew, empty, and
+    with `more` options."""
 
     def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
         self.folder = folder
@@ -38,10 +39,10 @@ class Server:
         """Those that take writes."""
         return [self]
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         self._process = subprocess.Popen(
-            [*command, "--save", "", "--appendonly", "no", *self._options],
+            [*command, "--save", "", "--appendonly", "no", *self._options, *more],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -180,6 +180,7 @@ class _Accounts:
                 output_tokens=row.output_tokens,
                 cached_tokens=row.cached_tokens,
                 usd=shapes.usd(row.cost_nano_usd),
+                replays=row.replays,
             )
             for row in rows[:count]
         ]
@@ -232,6 +233,7 @@ def entry_out(entry: Entry) -> shapes.EntryOut:
         reserved_at=shapes.at(entry.reserved_at_s),
         posted_at=shapes.at(entry.posted_at_s),
         late=entry.late,
+        replay_of=entry.replay_of,
         budget_id=entry.budget_id,
         budget_who=entry.budget_who,
         actor=entry.actor,

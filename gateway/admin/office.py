@@ -9,13 +9,21 @@ from pydantic import BaseModel
 
 from gateway.admin.endpoint import Call
 from gateway.admin.problems import Problem, not_found
+from gateway.admin.shapes import SimulateIn
 from gateway.admin.threads import in_thread
+from gateway.config.problems import Problem as Finding
+from gateway.domain.budget import Budget, Claim
 from gateway.domain.catalog import Catalog
+from gateway.domain.errors import GatewayError
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.tenancy import AuditLine
+from gateway.pipeline.worst_case import WorstCase
 from gateway.ports import Clock, DirectoryStore, LedgerReports, NotThere, StaleRevision, Taken
 
 _T = TypeVar("_T")
+
+Sums = Callable[[Budget, float, float], Mapping[str, int]]
+"""What the ledger says was charged in a window, for each of those that the budget is for."""
 
 NO_DATABASE = "this gateway keeps nothing (`database: memory`); configure a database to manage tenants here"
 
@@ -38,15 +46,31 @@ class Peppered(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a request would meet: by deployment what it could cost, its claims with what is left for each, and what
+    would be held for it, or else what would refuse it."""
+
+    costs: Mapping[str, int | None]
+    claims: Sequence[tuple[Claim, int]]
+    held: WorstCase | None
+    refusal: GatewayError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
-    """The gateway that serves: what it has in force and what it sees."""
+    """The gateway that serves: what it has in force and what it sees.
+
+    `check` says what a text in the place of the configuration's file would warn of, and raises ConfigInvalid.
+    """
 
     catalog: Callable[[], Catalog]
     effective: Callable[[], Mapping[str, object]]
+    check: Callable[[str], Sequence[Finding]]
     reload: Callable[[], Sequence[str]]
     targets: Callable[[], Iterable[TargetLine]]
     force: Callable[[str, str], bool]
     record: Callable[[str], ExchangeRecord | None]
+    foresee: Callable[[SimulateIn, Sums], Awaitable[Foreseen | None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,18 @@ from gateway.admin import shapes
 from gateway.admin.access import OPERATE, OWN_ADMIN, VIEW, Access
 from gateway.admin.endpoint import Call, Endpoint, page
 from gateway.admin.office import Office
-from gateway.admin.problems import not_found
+from gateway.admin.problems import Problem, field, not_found
 from gateway.admin.threads import in_thread
-from gateway.domain.budget import Unit
-from gateway.domain.money import ceiling_nano_usd
-from gateway.domain.tenancy import TenantRow
+from gateway.config.problems import ConfigInvalid
+from gateway.domain.budget import Claim, Unit
+from gateway.domain.money import usd_text
 
 READ = Access(VIEW)
 
 
 def endpoints(office: Office) -> Sequence[Endpoint]:
     desk = _Operations(office)
-    change, simulate = shapes.TargetChange, shapes.SimulateIn
+    change, simulate, text = shapes.TargetChange, shapes.SimulateIn, shapes.ConfigText
     return [
         Endpoint(
             "GET", "/targets", READ, desk.targets, "Deployments and their health", says=shapes.TargetOut, many=True
@@ -28,6 +28,7 @@ def endpoints(office: Office) -> Sequence[Endpoint]:
         Endpoint("POST", "/targets/{id:path}", Access(OPERATE), desk.force, "Open, close or drain one", change),
         Endpoint("GET", "/prices", READ, desk.prices, "What each target costs"),
         Endpoint("GET", "/config", READ, desk.config, "The configuration in force, without secrets"),
+        Endpoint("POST", "/config/validate", Access(OWN_ADMIN), desk.check, "Whether a text could be loaded", text),
         Endpoint("POST", "/config/reload", Access(OWN_ADMIN), desk.reload, "Read the file again; whole or not at all"),
         Endpoint("POST", "/simulate", READ, desk.simulate, "Which route, at what cost, would it fit", simulate),
     ]
@@ -55,11 +56,14 @@ class _Operations:
     async def force(self, call: Call) -> Response:
         given: shapes.TargetChange = call.body
         name = call.path("id")
-        if not self._office.running.force(name, given.state):
+        running = self._office.running
+        if all(line.deployment != name for line in running.targets()):
             raise not_found("target", name)
         if self._office.directory is not None:
             line = self._office.line(call, given.state, "target", name, tenant=None)
             await self._office.change("target", name, lambda: self._office.store.note(line))
+        if not running.force(name, given.state):
+            raise not_found("target", name)  # a reload has taken it away meanwhile
         return JSONResponse({"deployment": name, "state": given.state})
 
     async def prices(self, call: Call) -> Response:
@@ -76,6 +80,16 @@ class _Operations:
         del call
         return JSONResponse(self._office.running.effective())
 
+    async def check(self, call: Call) -> Response:
+        """Nothing changes by it."""
+        given: shapes.ConfigText = call.body
+        try:
+            warnings = await in_thread(lambda: self._office.running.check(given.text))
+        except ConfigInvalid as error:
+            errors = [field(one.where or "text", f"{one}; {one.remedy}") for one in error.problems]
+            raise Problem(422, "Invalid", "the configuration cannot be loaded", errors=errors) from None
+        return JSONResponse({"valid": True, "warnings": [f"{one}; {one.remedy}" for one in warnings]})
+
     async def reload(self, call: Call) -> Response:
         problems = list(self._office.running.reload())
         if self._office.directory is not None and not problems:
@@ -84,52 +98,51 @@ class _Operations:
         return JSONResponse({"in_force": not problems, "problems": problems}, 422 if problems else 200)
 
     async def simulate(self, call: Call) -> Response:
-        """At each target of the route and of its fallbacks, by the prices and the health of this moment."""
+        """At each target of the route and of its fallbacks, by the prices, the health and the books of this moment."""
         given: shapes.SimulateIn = call.body
-        office = self._office
-        routes = office.running.catalog().routes
+        running, sums = self._office.running, self._office.books.sums
+        routes = running.catalog().routes
         if given.model not in routes:
             raise not_found("model", given.model)
-        row = await in_thread(office.store.get, TenantRow, given.tenant)
-        if row is None:
-            raise not_found("tenant", given.tenant)
-        now_s = office.clock.wall_s()
-        health = {line.deployment: line for line in office.running.targets()}
-        route = routes[given.model]
-        shown = []
-        worst = 0
-        for name in (route.name, *route.fallback_models):
-            for deployment in routes[name].deployments if name in routes else ():
-                price = deployment.price_at(now_s)
-                cost = None if price is None else ceiling_nano_usd(price, given.input_tokens, given.output_tokens)
-                worst = max(worst, cost or 0)
-                line = health.get(deployment.id)
-                shown.append(
-                    {
-                        "route": name,
-                        "deployment": deployment.id,
-                        "priority": deployment.priority,
-                        "at_most_usd": None if cost is None else f"{shapes.usd(cost):f}",
-                        "health": None if line is None else line.pause or line.circuit,
-                    }
-                )
-        await office.settled()
-        budgets = await in_thread(self._budgets, given, worst, now_s)
-        allowed = not row.blocked and (not row.models or given.model in row.models)
-        fits = allowed and all(one["fits"] or one["mode"] == "shadow" for one in budgets)
-        return JSONResponse({"admitted": fits, "allowed": allowed, "targets": shown, "budgets": budgets})
+        await self._office.settled()
+        foreseen = await running.foresee(given, sums)
+        if foreseen is None:
+            raise not_found("tenant", given.tenant) if given.key is None else not_found("key", given.key)
+        health = {line.deployment: line.pause or line.circuit for line in running.targets()}
+        shown = [
+            {
+                "route": name,
+                "deployment": deployment.id,
+                "priority": deployment.priority,
+                "at_most_usd": _usd(foreseen.costs[deployment.id]),
+                "health": health.get(deployment.id),
+            }
+            for name in (given.model, *routes[given.model].fallback_models)
+            for deployment in (routes[name].deployments if name in routes else ())
+        ]
+        refusal, held = foreseen.refusal, foreseen.held
+        return JSONResponse(
+            {
+                "admitted": refusal is None,
+                "refused": None if refusal is None else {"code": refusal.code, "message": str(refusal)},
+                "output_limit": held.output_limit if held is not None and held.clamped else None,
+                "targets": shown,
+                "budgets": [_claim(claim, left) for claim, left in foreseen.claims],
+            }
+        )
 
-    def _budgets(self, given: shapes.SimulateIn, worst: int, now_s: float) -> list[dict[str, object]]:
-        """Whether the worst case fits into each budget of the tenant itself."""
-        told: list[dict[str, object]] = []
-        for row in self._office.store.snapshot().budgets:
-            budget = row.budget
-            if budget.tenant == given.tenant and budget.per == "tenant":
-                window = budget.window(now_s)
-                spent = sum(self._office.books.sums(budget, window.starts_s, window.ends_s).values())
-                need = worst if budget.unit is Unit.NANO_USD else given.input_tokens + given.output_tokens
-                told.append({"budget": budget.id, "mode": budget.mode.value, "fits": budget.amount - spent >= need})
-        return told
+
+def _claim(claim: Claim, left: int) -> dict[str, object]:
+    """In the budget's unit."""
+    budget = claim.budget
+    usd = budget.unit is Unit.NANO_USD
+    needs, rest = (_usd(amount) if usd else amount for amount in (claim.amount, left))
+    told = {"budget": budget.id, "for": budget.per, "of": claim.who, "mode": budget.mode.value}
+    return {**told, "unit": "usd" if usd else "tokens", "needs": needs, "left": rest, "fits": claim.amount <= left}
+
+
+def _usd(nano_usd: int | None) -> str | None:
+    return None if nano_usd is None else usd_text(nano_usd)
 
 
 def _price(price: object) -> dict[str, object]:

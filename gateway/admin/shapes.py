@@ -70,6 +70,7 @@ ExactSigned = Annotated[
 ]
 Cause = Annotated[str, Field(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Moment = Annotated[AwareDatetime, AfterValidator(_moment)]
+Tags = Annotated[dict[Annotated[str, Field(pattern=TAG)], Text], Field(max_length=64)]
 Models = Annotated[list[ModelName], Field(max_length=1_000)]
 ExactUsd = Annotated[Decimal, PlainSerializer(lambda value: f"{value:f}", return_type=str)]
 
@@ -105,7 +106,7 @@ class TenantOut(Shape):
 class KeyIn(Shape):
     name: Text = ""
     user: FullText | None = None
-    tags: Annotated[dict[Annotated[str, Field(pattern=TAG)], Text], Field(max_length=64)] = {}
+    tags: Tags = {}
     models: Models = []
     expires_at: Moment | None = None
 
@@ -236,6 +237,7 @@ class UsageOut(Shape):
     output_tokens: int
     cached_tokens: int
     usd: ExactUsd
+    replays: int
 
 
 class EntryOut(Shape):
@@ -273,6 +275,7 @@ class EntryOut(Shape):
     reserved_at: datetime
     posted_at: datetime
     late: bool
+    replay_of: str | None
     budget_id: str | None
     budget_who: str | None
     actor: str
@@ -358,12 +361,23 @@ class RerateOut(Shape):
 
 
 class SimulateIn(Shape):
-    """A question, not a request: nothing is sent and nothing is held."""
+    """A question, not a request: nothing is sent and nothing is held. `key` is the id of a key of the tenant, `run`
+    the topmost of its tree."""
 
     tenant: Name
     model: ModelName
     input_tokens: Count = 1_000
     output_tokens: Count = 1_000
+    key: FullText | None = None
+    user: FullText | None = None
+    run: FullText | None = None
+    tags: Tags = {}
+
+
+class ConfigText(Shape):
+    """What would stand in the configuration's file."""
+
+    text: Annotated[str, Field(min_length=1)]
 
 
 def at(seconds: float) -> datetime:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from gateway.app.members import holders_of, holders_of_file, rows_of_file
+from gateway.app.members import holders_of, holders_of_file, rows_of_file, tenants_of
 from gateway.domain.catalog import CallerKey, Catalog
 from gateway.domain.tenancy import AdminKeyRow, BudgetRow, Directory
 from gateway.ports import Clock, DirectoryStore
@@ -42,6 +42,14 @@ class Doorkeeper:
 
     def budgets(self) -> Sequence[BudgetRow]:
         return self.directory.budgets
+
+    def caller(self, tenant: str, key: str | None) -> CallerKey | None:
+        """The key of that id; without one, a key of the tenant that says nothing of its own."""
+        if key is None:
+            known = tenants_of(self.directory).get(tenant)
+            return None if known is None else CallerKey("", b"", known)
+        _, _, found = holders_of(self.directory).get(key, (b"", "", None))
+        return found if found is not None and found.tenant.id == tenant else None
 
     async def begin(self, store: DirectoryStore | None, catalog: Catalog) -> None:
         """With a store, it owns the tenants; those of the file only begin it. Without one, the file is all there is."""

@@ -224,7 +224,10 @@ class Gateway:
 
     async def _admin_plane(self, admin: Admin, directory: DirectoryStore | None) -> DrainingServer:
         room = await asyncio.to_thread(import_module, "gateway.app.offices")
-        running = room.running_of(self.door, self.health, lambda: self._loaded, self.reload, self.told.recent.find)
+        foresight = room.Foresight(self._desk, self.doorkeeper, lambda: self.door.catalog)
+        running = room.running_of(
+            self.door, self.health, lambda: self._loaded, self.reload, self.told.recent.find, foresight
+        )
         kept = None if directory is None else (directory, self.kept.ledger)
         told = {"key": admin.key, "metrics": self.told.prometheus}
         app = room.admin_app(self._clock, self.books, self.doorkeeper, kept, running, **told)

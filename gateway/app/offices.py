@@ -8,6 +8,7 @@ from gateway.admin.office import Office, Running
 from gateway.admin.routes import admin_routes
 from gateway.app.books import Books
 from gateway.app.doorkeeper import Doorkeeper
+from gateway.app.foresight import Foresight
 from gateway.config.effective import effective
 from gateway.config.settings import Loaded
 from gateway.domain.catalog import Secret
@@ -49,12 +50,15 @@ def running_of(
     loaded: Callable[[], Loaded],
     reload: Callable[[], Sequence[str]],
     record: Callable[[str], ExchangeRecord | None],
+    foresight: Foresight,
 ) -> Running:
     return Running(
         catalog=lambda: door.catalog,
         effective=lambda: effective(loaded()),
+        check=lambda text: loaded().instead(text).warnings,
         reload=reload,
         targets=lambda: health.lines(door.catalog),
         force=lambda name, state: health.force(door.catalog, name, state),
         record=record,
+        foresee=foresight.foresee,
     )

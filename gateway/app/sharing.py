@@ -16,7 +16,7 @@ from gateway.stores.health import MemoryHealth
 from gateway.stores.pins import MemoryPins
 from gateway.stores.redis.answers import SharedAnswers
 from gateway.stores.redis.bank import Expired, RedisBank
-from gateway.stores.redis.link import Link
+from gateway.stores.redis.link import Link, StoreEvicts
 from gateway.stores.redis.pins import SharedPins
 from gateway.stores.redis.quota import LeasedQuota
 from gateway.stores.redis.rebuild import Rebuilt
@@ -68,10 +68,13 @@ class Shared:
         return self._bank
 
     async def begin(self) -> None:
-        """Starts also while Redis is away (R1); warns when it may forget what it is told (R7)."""
-        with contextlib.suppress(BankAway):
-            if (warning := await self._link.eviction()) is not None:
-                raise OSError(warning)
+        """Starts also while Redis is away (R1). Raises StoreEvicts where it may forget what it is told (R7)."""
+        try:
+            await self._link.greet()
+        except StoreEvicts:
+            raise
+        except BankAway:
+            pass
         works = (self._sweep_on(), self._tend_on(), self._mirror.run())
         self._tasks = [asyncio.create_task(work) for work in works]
 

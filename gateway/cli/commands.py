@@ -18,7 +18,7 @@ from gateway.config.prices import day_of
 from gateway.config.problems import ConfigInvalid
 from gateway.config.report import check as check_file
 from gateway.config.report import render
-from gateway.ports import JournalFailed, StoreFailed
+from gateway.ports import BankAway, JournalFailed, StoreFailed
 
 app = typer.Typer(
     name="meterway", no_args_is_help=True, add_completion=False, help="The LLM gateway.", pretty_exceptions_enable=False
@@ -54,7 +54,7 @@ def serve(
     except ConfigInvalid as error:
         typer.echo(render(error.problems), err=True)
         raise typer.Exit(2) from None
-    except (OSError, ValueError, JournalFailed, StoreFailed) as error:
+    except (OSError, ValueError, BankAway, JournalFailed, StoreFailed) as error:
         typer.echo(f"meterway serve: {error}", err=True)
         raise typer.Exit(1) from None
 

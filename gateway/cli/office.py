@@ -211,7 +211,8 @@ def usage(
     asked = {"group_by": group_by, "tenant": tenant, "bucket": bucket, "from": since, "to": until}
     rows = [{**row.pop("group"), **row} for row in Remote(url).items("/usage", **asked)]
     columns = [*group_by.split(","), *(["bucket"] if bucket else [])]
-    show(rows, [*columns, "requests", "input_tokens", "output_tokens", "cached_tokens", "usd"], as_json=as_json)
+    figures = ["requests", "replays", "input_tokens", "output_tokens", "cached_tokens", "usd"]
+    show(rows, [*columns, *figures], as_json=as_json)
 
 
 @ledger.command("export")

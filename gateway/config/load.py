@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -71,7 +72,8 @@ def load_text(
     settings = _settings(config, refs, book, folder, findings)
     if findings.problems:
         raise ConfigInvalid(findings.problems)
-    return Loaded(settings, replace(catalog, version=version), tuple(findings.warnings))
+    instead = partial(load_text, path=path, environ=environ, version=version, today=today)
+    return Loaded(settings, replace(catalog, version=version), tuple(findings.warnings), instead)
 
 
 def _validate(data: dict[str, object], findings: Findings) -> ConfigFile | None:

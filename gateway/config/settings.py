@@ -1,5 +1,6 @@
 """What a configuration compiles to beside the catalog, as immutable values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -107,8 +108,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One configuration, whole: swap it in, or keep the one before."""
+    """One configuration, whole: swap it in, or keep the one before. `instead` reads a text in the place of its file."""
 
     settings: Settings
     catalog: Catalog
-    warnings: tuple[Problem, ...] = field(default=())
+    warnings: tuple[Problem, ...]
+    instead: Callable[[str], "Loaded"] = field(repr=False, compare=False)

@@ -176,7 +176,7 @@ PriceDates = tuple[tuple[float, Price | None], ...]
 class Provider:
     """One configured provider account: a dialect (`kind`), an origin and its keys.
 
-    `drains` says that it goes on, and bills, when a stream's reader leaves. Where it does not enforce output limits,
+    `drains` says that it goes on, and bills, when its caller leaves. Where it does not enforce output limits,
     whole answers are asked for as streams, which can be cut.
     """
 
@@ -269,14 +269,17 @@ class Route:
     filtered_elsewhere: bool = False
     tiers: tuple[tuple[Deployment, ...], ...] = field(init=False, compare=False)
     undemanding: bool = field(init=False, compare=False)
+    drains: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        """`tiers` are the deployments by priority; `undemanding` that every one takes any that is not native."""
+        """`tiers` are the deployments by priority; `undemanding` that every one takes any that is not native; `drains`
+        that one of them goes on, and bills, when nobody waits for its answer."""
         priorities = sorted({deployment.priority for deployment in self.deployments})
         tiers = tuple(tuple(d for d in self.deployments if d.priority == priority) for priority in priorities)
         object.__setattr__(self, "tiers", tiers)
         able = all(replace(one.capabilities, native=NATIVE) == Capabilities() for one in self.deployments)
         object.__setattr__(self, "undemanding", able)
+        object.__setattr__(self, "drains", any(one.provider.drains for one in self.deployments))
 
 
 @dataclass(frozen=True, slots=True)

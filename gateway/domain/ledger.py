@@ -27,6 +27,7 @@ class Entry:
     `reserved_at_s` decides the budget windows that it counts in, `posted_at_s` is when it became known; both wall time.
     `worker` is the boot id of the process that charged it, or CORRECTIONS. `budget_id` is set where only one budget is
     meant (an expired lease, an adjustment of a budget): such an entry is no usage. Differences may be negative.
+    `replay_of` is the request whose answer this one got again, at no cost: such an entry is void, as nothing was sent.
     `service_tier` is the one that it was priced at, None for the usual one.
     """
 
@@ -52,7 +53,6 @@ class Entry:
     provenance: Provenance = Provenance.EXACT
     unpriced: bool = False
     late: bool = False
-    orphan: bool = False
     replay_of: str | None = None
     budget_id: str | None = None
     budget_who: str | None = None

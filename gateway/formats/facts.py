@@ -50,4 +50,21 @@ class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True, gc=False
     service_tier: str | None = None
 
 
-Fact = Opened | Beat | Closed
+class Replayed(msgspec.Struct, tag="replay", array_like=True, frozen=True, gc=False):
+    """A request that gets the answer of another one, `replay_of`: nothing is sent for it, and nothing is charged."""
+
+    request_id: str
+    replay_of: str
+    tenant: str
+    key_id: str
+    at_s: float
+    model: str
+    user: str | None = None
+    run_id: str | None = None
+    root_run_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    parent_run_id: str | None = None
+    session_id: str | None = None
+
+
+Fact = Opened | Beat | Closed | Replayed

@@ -231,10 +231,10 @@ class Visit:
             self._desk.begin(self._detached(answer)._run_once(identity, caller, request))  # noqa: SLF001 - a twin
             await self._pass_on(answer, replay=None)
             return
-        trace = Trace()
-        trace.replay_of = answer.request_id
+        exchange = Exchange(self._desk, self._catalog, caller, request)
+        await exchange.replayed(answer.request_id)
         await self._pass_on(answer, replay=answer.done)
-        self._desk.recorder.record(record_of(trace, caller, request, self._desk.clock.monotonic_s()))
+        self._desk.recorder.record(record_of(exchange.trace, caller, request, self._desk.clock.monotonic_s()))
 
     def _detached(self, answer: SharedAnswer) -> "Visit":
         """The same request, answered into `answer`, whoever of its callers stays."""

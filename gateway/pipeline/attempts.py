@@ -103,6 +103,10 @@ class AttemptLoop:
             raise AssertionError("a request has at least one route")
         raise self._error(routes, first)
 
+    def end(self) -> None:
+        """Nobody waits any more: the attempt that runs is the last one."""
+        self._left = 0
+
     def _plan(self, route: Route) -> RoutePlan:
         health = self._desk.health
         dice, wall_s = self._desk.clock.dice, self._caller.started_at_s

@@ -96,6 +96,11 @@ class Cashier:
         self._attempt_id = attempt_id
         self._ticket.dispatched()
 
+    @property
+    def asked(self) -> Deployment | None:
+        """Whom the open attempt went to."""
+        return self._deployment if self._attempt_id else None
+
     def allowance(self) -> int | None:
         """Output tokens that the hold pays for at the open attempt's price; None where no budget counts."""
         if self._ticket.hold is None:

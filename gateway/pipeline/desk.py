@@ -16,6 +16,7 @@ from gateway.ports import Accounts, Clock, Health, Journal, Keys, Pins, Quota, R
 class Desk:
     """`retry_budgets` one budget to each route name.
 
+    `drains` are the answers that are read for callers who have left, among all that is `running` without its caller.
     `boundless` are targets that have gone on beyond an output limit: their whole answers are read as streams from then
     on. Once `interrupted` is set, a request that is cancelled was cut short by the gateway and not by its client.
     """
@@ -35,6 +36,7 @@ class Desk:
     replays: Replays = field(init=False)
     waiting: WaitingRoom = field(default_factory=WaitingRoom)
     running: set[asyncio.Task[None]] = field(default_factory=set)
+    drains: int = 0
     boundless: set[str] = field(default_factory=set)
     calibration: Calibration = field(default_factory=Calibration)
     unpriced_allowed: bool = False

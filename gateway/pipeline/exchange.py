@@ -1,6 +1,7 @@
 """One exchange from admission to settlement: leaving its block is settlement, also for errors and hang-ups."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
 from types import TracebackType
 
@@ -15,6 +16,7 @@ from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
 from gateway.domain.sticky import session_key
+from gateway.formats.facts import Replayed
 from gateway.pipeline.admission import Ticket, admit, check_key
 from gateway.pipeline.attempts import AttemptLoop, Served, deadline_of
 from gateway.pipeline.cashier import Cashier
@@ -43,6 +45,7 @@ class Exchange:
         "_session",
         "_settled",
         "_ticket",
+        "_unfound",
         "trace",
     )
 
@@ -57,6 +60,7 @@ class Exchange:
         self._cashier: Cashier | None = None
         self._served: Served | None = None
         self._loop: AttemptLoop | None = None
+        self._unfound: asyncio.Task[Served] | None = None
         self._settled = False
         self.trace = Trace()
 
@@ -64,41 +68,48 @@ class Exchange:
         try:
             await self._begin()
         except BaseException as error:
-            self.settle(error)
+            self._leave(error)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, asyncio.CancelledError) and self._may_drain():
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        if isinstance(error, asyncio.CancelledError) and (self._may_drain() or self._unfound is not None):
             self._desk.begin(self._drain())
         else:
             self.settle(error)
 
     def _may_drain(self) -> bool:
         """A provider that goes on when nobody listens is read to its end, for what it really charges."""
-        served = self._served
-        if served is None or not isinstance(served.answer, Relay) or self._desk.interrupted or self._settled:
+        asked = None if self._cashier is None else self._cashier.asked
+        if asked is None or not asked.provider.drains or self.reply is not None:
             return False
-        return served.lease.deployment.provider.drains and len(self._desk.running) < DRAINS_MAX
+        return self._desk.drains < DRAINS_MAX and not self._desk.interrupted and not self._settled
 
     async def _drain(self) -> None:
-        gone = asyncio.CancelledError()
+        """Where it may not be, what runs is ended at its next wait."""
+        desk, bound_s = self._desk, DRAIN_S if self._may_drain() else 0.0
+        desk.drains += 1
         try:
-            async with asyncio.timeout(DRAIN_S):
-                while not self.ended:
+            async with asyncio.timeout(bound_s):
+                if self._unfound is not None and self._loop is not None:
+                    self._loop.end()
+                    self._serve(await self._unfound)
+                while self.reply is None and not self.ended:
                     await self.next()
         except (GatewayError, TimeoutError):
             pass
-        except asyncio.CancelledError:
-            self.settle(gone)
-            raise
-        self.settle(gone)
+        finally:
+            desk.drains -= 1
+            self.settle(asyncio.CancelledError())
 
     async def _begin(self) -> None:
-        routes = self._routes()
-        booked = self._booked = await self._dimensions()
+        routes = self.routes()
+        booked = self._booked = await self.dimensions()
         deadline_s = deadline_of(self._caller, routes[0])
         ticket = await admit(self._desk, self._caller, booked, self._request, candidates(routes), deadline_s)
         self._ticket = ticket
@@ -115,17 +126,47 @@ class Exchange:
             session=self._session,
             deadline_s=deadline_s,
         )
-        self._served = await self._loop.run(routes)
-        answer = self._served.answer
+        finding = self._loop.run(routes)
+        self._serve(await (self._outlasting(finding) if any(route.drains for route in routes) else finding))
+
+    async def _outlasting(self, finding: Coroutine[object, object, Served]) -> Served:
+        """A provider that drains is not hung up on when the caller leaves, whom `_drain` stands in for then."""
+        self._unfound = asyncio.create_task(finding)
+        return await asyncio.shield(self._unfound)
+
+    def _serve(self, served: Served) -> None:
+        self._served, self._unfound = served, None
+        answer = served.answer
         if isinstance(answer, Reply):
             self.trace.answer_id = answer.id
             self.trace.usage, self.trace.service_tier = answer.usage, answer.service_tier
             self.trace.finish_reasons = answer.finish_reasons
             if answer.usage is None and answer.choices:
                 self.trace.whole_bytes = len(answer.body)
-        self._pin(self._served)
+        self._pin(served)
 
-    async def _dimensions(self) -> Dimensions:
+    async def replayed(self, replay_of: str) -> None:
+        """Another request's answer is this one's too: on record at no cost, as nothing is sent."""
+        caller, booked = self._caller, await self.dimensions()
+        self.trace.replay_of = replay_of
+        self._desk.journal.write(
+            Replayed(
+                caller.request_id,
+                replay_of,
+                booked.tenant,
+                booked.key,
+                caller.started_at_s,
+                booked.model,
+                booked.user,
+                caller.run_id,
+                booked.run,
+                booked.tags,
+                caller.parent_run_id,
+                caller.session,
+            )
+        )
+
+    async def dimensions(self) -> Dimensions:
         """Under what the request is booked."""
         caller = self._caller
         key = caller.key
@@ -138,7 +179,8 @@ class Exchange:
             tags += tuple((name, text) for name, text in key.tags if name not in spoken)
         return Dimensions(key.tenant.id, key.id, self._request.model, key.user or self._request.user, run, tags)
 
-    def _routes(self) -> list[Route]:
+    def routes(self) -> list[Route]:
+        """Which may come to answer. Raises UnknownModel."""
         names = self._catalog.routes
         route = names.get(self._request.model)
         if route is None:
@@ -149,7 +191,7 @@ class Exchange:
 
     def counted(self) -> int:
         """Tokens of the input as the first target would count them. Raises UnknownModel and what refuses the key."""
-        route = self._routes()[0]
+        route = self.routes()[0]
         check_key(self._caller, self._request, self._desk.clock.wall_s())
         targets = [deployment.target for deployment in route.deployments[:1]]
         factor = max((self._desk.calibration.factor(target) for target in targets), default=1.0)

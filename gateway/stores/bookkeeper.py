@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.formats.facts import Beat, Closed, Fact, Opened
+from gateway.formats.facts import Beat, Closed, Fact, Opened, Replayed
 from gateway.formats.journal import fact_of
 from gateway.ports import Ledger
 from gateway.stores.journal import FileJournal, drop, forget, lines, orphans, segment_path, segments
@@ -56,6 +56,8 @@ class Reader:
             case Closed():
                 if (run := self.running.pop(fact.attempt_id, None)) is not None:
                     return closed_entry(run.opened, fact, self.boot)
+            case Replayed():
+                return replayed_entry(fact, self.boot)
         return None
 
     def expired(self, posted_at_s: float) -> Iterator[Entry]:
@@ -193,6 +195,29 @@ def closed_entry(opened: Opened, closed: Closed, boot: str) -> Entry:
         service_tier=closed.service_tier,
         parent_run_id=opened.parent_run_id,
         session_id=opened.session_id,
+    )
+
+
+def replayed_entry(fact: Replayed, boot: str) -> Entry:
+    """As of an attempt that was never sent, as none was."""
+    return Entry(
+        f"{fact.request_id}.0",
+        EntryKind.VOID,
+        fact.request_id,
+        fact.tenant,
+        fact.key_id,
+        fact.at_s,
+        fact.at_s,
+        boot,
+        fact.model,
+        user=fact.user,
+        run_id=fact.run_id,
+        root_run_id=fact.root_run_id,
+        tags=fact.tags,
+        provenance=Provenance.NONE,
+        replay_of=fact.replay_of,
+        parent_run_id=fact.parent_run_id,
+        session_id=fact.session_id,
     )
 
 

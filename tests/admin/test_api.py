@@ -113,6 +113,25 @@ async def test_an_owner_gives_a_tenant_a_key_and_five_dollars_a_day(tmp_path: Pa
         assert (listed[0]["key"], key["key"] in json.dumps(listed)) == (None, False)
 
 
+async def test_a_replay_is_on_record_at_no_cost_and_is_no_request(tmp_path: Path) -> None:
+    async with standing(tmp_path) as house:
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "user": "ann"}
+        spoken = {"authorization": f"Bearer {FIRST_KEY}", "idempotency-key": "turn-1", "x-run-id": "r1"}
+        answers = [await house.data.post("/v1/chat/completions", json=body, headers=spoken) for _ in range(3)]
+        assert {answer.content for answer in answers} == {answers[0].content}
+        (row,) = (await house.root.get(f"{PREFIX}/usage?group_by=tenant,user,run,model")).json()["items"]
+        assert (row["requests"], row["replays"], row["group"]["run"]) == (1, 2, "r1")
+        paid, *replays = (await house.root.get(f"{PREFIX}/ledger")).json()["items"]
+        assert (row["usd"], row["input_tokens"]) == (paid["usd"], paid["input_tokens"])
+        assert [one["request_id"] for one in replays] == [answer.headers["x-request-id"] for answer in answers[1:]]
+        assert {(one["kind"], one["replay_of"], one["usd"], one["provenance"]) for one in replays} == {
+            ("void", paid["request_id"], "0", "none")
+        }
+        told = (await house.root.get(f"{PREFIX}/requests/{replays[0]['request_id']}")).json()
+        assert [entry["replay_of"] for entry in told["entries"]] == [paid["request_id"]]
+        assert (await house.root.get(f"{PREFIX}/ledger/verify")).json() == {"agree": True, "differences": []}
+
+
 async def test_reg12_a_budget_that_is_used_up_refuses_at_once_and_an_adjustment_gives_room(tmp_path: Path) -> None:
     async with standing(tmp_path) as house:
         await house.ask(FIRST_KEY)
@@ -215,7 +234,7 @@ async def test_targets_are_drained_and_served_again_and_the_rest_of_the_views_an
         told = (await house.root.get(f"{PREFIX}/requests/{answer.headers['x-request-id']}")).json()
         assert (told["status"], len(told["entries"]), told["attempts"][0]["status"]) == (200, 1, 200)
         simulated = (await house.root.post(f"{PREFIX}/simulate", json={"tenant": "first", "model": "m"})).json()
-        assert (simulated["admitted"], simulated["targets"][0]["at_most_usd"]) == (True, "0.003")
+        assert (simulated["admitted"], simulated["targets"][0]["at_most_usd"]) == (True, "0.00315")
         config = (await house.root.get(f"{PREFIX}/config")).text
         assert (ROOT_KEY in config, FIRST_KEY in config) == (False, False)
         assert "override" in (await house.root.get(f"{PREFIX}/prices")).text

@@ -46,6 +46,7 @@ GET    /targets                             admin operator viewer
 POST   /targets/{id:path}                   admin operator
 GET    /prices                              admin operator viewer
 GET    /config                              admin operator viewer
+POST   /config/validate                     admin
 POST   /config/reload                       admin
 POST   /simulate                            admin operator viewer
 GET    /admin-keys                          admin
@@ -73,6 +74,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /ledger/rerate": {"provider": "a", "model": "gpt", **WRONG},
     "POST /ledger/reconcile": {"provider": "a", "rows": [{"model": "gpt", **SUMS}]},
     "POST /targets/{id:path}": {"state": "serve"},
+    "POST /config/validate": {
+        "text": "{providers: {s: {kind: sim}}, models: {m: {targets: [{provider: s, model: x}]}}}"
+    },
     "POST /simulate": {"tenant": "first", "model": "m"},
     "POST /admin-keys": {"role": "viewer"},
 }

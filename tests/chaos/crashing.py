@@ -14,7 +14,7 @@ from gateway.config.load import load
 from gateway.config.prices import day_of
 from gateway.domain.budget import Claim, Shortage
 from gateway.domain.call import UpstreamCall
-from gateway.formats.facts import Beat, Closed, Opened
+from gateway.formats.facts import Fact
 from gateway.ports import Accounts, Hold, Journal, Upstream, UpstreamReply
 
 CRASHED = 137
@@ -45,7 +45,7 @@ class CrashingJournal:
         self._journal = journal
         self._fuse = fuse
 
-    def write(self, fact: Opened | Beat | Closed) -> None:
+    def write(self, fact: Fact) -> None:
         name = type(fact).__name__.lower()
         self._fuse.at(f"before-{name}")
         self._journal.write(fact)

@@ -29,6 +29,7 @@ ADMIN_KEY = "q7Xk2vN9pLr4sT8wZb3mYc6hJf1dGa5e"
 SERVING = re.compile(r"serving .* on http://\S+?:(\d+)/v1")
 NANO = 10**9
 SETTLED_S = 20.0
+OUTPUT_TOKENS = 150
 
 
 @dataclass
@@ -128,7 +129,7 @@ class Street:
         number: int,
         *,
         stream: bool,
-        max_tokens: int | None = 150,
+        max_tokens: int | None = OUTPUT_TOKENS,
         headers: Mapping[str, str] = {},
         spaces: int = 0,
     ) -> Seen | None:
@@ -198,11 +199,13 @@ class Street:
         (row,) = rows
         return row["input_tokens"], row["output_tokens"], int(Decimal(row["usd"]) * NANO)
 
-    def counted(self) -> tuple[None, None, int | None]:
-        """The counters that the workers share."""
-        if self.store is None:
-            return None, None, None
-        return None, None, sum(spent for spent, _ in lent_out(self.store))
+    async def counted(self) -> tuple[None, None, int]:
+        """The counters: those that workers share, or those of one process, which holds them against the ledger."""
+        if self.store is not None:
+            return None, None, sum(spent for spent, _ in lent_out(self.store))
+        async with self.office() as client:
+            told = (await client.get("/admin/v1/ledger/verify", timeout=SETTLED_S)).json()
+        return None, None, (await asyncio.to_thread(self.kept_in_all))[2] if told["agree"] else -1
 
     async def measured(self) -> Said:
         """The metrics of all workers."""
@@ -224,7 +227,7 @@ class Street:
             billed = self.billed()
             said = {
                 "ledger": await asyncio.to_thread(self.booked),
-                "counters": self.counted(),
+                "counters": await self.counted(),
                 "usage API": await self.reported(),
                 "metrics": await self.measured(),
                 "callers": self.seen(),
@@ -240,7 +243,7 @@ class Street:
         until_s = time.monotonic() + SETTLED_S
         while True:
             booked = await asyncio.to_thread(self.kept_in_all)
-            said = {"counters": self.counted(), "usage API": await self.reported()}
+            said = {"counters": await self.counted(), "usage API": await self.reported()}
             if all(a is None or a == b for figures in said.values() for a, b in zip(figures, booked, strict=True)):
                 return booked[2]
             assert time.monotonic() < until_s, {"ledger": booked, **said}

@@ -4,7 +4,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from gateway.sim.script import parse_script
@@ -28,6 +30,11 @@ async def street(tmp_path: Path, store: Server) -> AsyncIterator[Street]:
         process = await street.serve_all()
         yield street
         assert await asyncio.to_thread(process.stop) == 0, process.said[-4_000:]
+
+
+async def items(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = (await client.get(f"/admin/v1{path}")).json()["items"]
+    return told
 
 
 async def turn(street: Street, number: int) -> Seen:
@@ -55,6 +62,11 @@ async def test_a7_duplicates_at_two_processes_are_one_call_and_one_charge_each(s
     assert told.count((True, False)) > 0
     assert told.count((False, True)) > 0
     await street.agreed()
+    async with street.office() as client, asyncio.timeout(20):
+        counts = len(street.sim.bill), len(told) - told.count((False, False))
+        while [(row["requests"], row["replays"]) for row in await items(client, "/usage?group_by=tenant")] != [counts]:
+            await asyncio.sleep(0.1)
+        assert (await client.get("/admin/v1/ledger/verify", timeout=20)).json() == {"agree": True, "differences": []}
 
 
 async def test_c16_an_answer_outlives_the_processes_that_gave_it(street: Street, tmp_path: Path, store: Server) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gateway.domain.ledger import EntryKind
 from gateway.domain.record import ExchangeRecord, Provenance
-from tests.money.test_budgets import IN, OUT, spending
+from gateway.pipeline.exchange import DRAINS_MAX
+from tests.money.test_budgets import IN, OUT, spending, spent
 from tests.rows import house as rows
-from tests.rows.house import House
+from tests.rows.house import House, standing
 from tests.rows.talk import hang_up
 
 NOTICED_S = 0.1
@@ -79,10 +81,27 @@ async def test_reg8_a_reader_that_takes_all_text_and_leaves_before_the_end_pays_
         assert line.client_left_s - left_s <= NOTICED_S
 
 
+DRAINING = {"a": {"on_disconnect": "drain"}}
+
+
+async def waiting(house: House, **more: object) -> asyncio.StreamWriter:
+    """A call that the provider has and says nothing to."""
+    before = house.calls("a")
+    _, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    writer.write(house.message(**more))  # type: ignore[arg-type]
+    await true(lambda: house.calls("a") > before)
+    return writer
+
+
+async def true(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
 async def test_reg9_a_provider_that_goes_on_is_read_to_its_end_and_its_word_counts() -> None:
     pace = {"event_gate": "go", "gate_after_events": 2}
-    providers = {"a": {"on_disconnect": "drain"}}
-    async with spending(DAY, answer={"text_chars": 400}, pace=pace, providers=providers) as house:
+    async with spending(DAY, answer={"text_chars": 400}, pace=pace, providers=DRAINING) as house:
         reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
         writer.write(house.message(stream=True))
         await reader.readuntil(b"content")
@@ -94,3 +113,48 @@ async def test_reg9_a_provider_that_goes_on_is_read_to_its_end_and_its_word_coun
         record = house.record
         assert (record.client_gone, record.provenance.value, record.usage.output) == (True, "exact", 100)
         assert (record.usage.input, record.usage.output) == await billed(house)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_reg9_a_caller_that_leaves_before_anything_came_pays_what_a_provider_that_goes_on_has_billed(
+    stream: bool,
+) -> None:
+    async with spending(DAY, answer={"text_chars": 400}, pace={"head_gate": "go"}, providers=DRAINING) as house:
+        await hang_up(await waiting(house, stream=stream))
+        await true(lambda: house.gateway.door.desk.drains == 1)
+        house.sims["a"].open("go")
+        await true(lambda: bool(house.records))
+        record = house.record
+        assert (record.client_gone, record.provenance.value, record.usage.output) == (True, "exact", 100)
+        assert (record.usage.input, record.usage.output) == await billed(house)
+        assert house.gateway.door.desk.drains == 0
+        spent(house)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_nothing_is_tried_again_for_a_caller_that_has_left(stream: bool) -> None:
+    script = {"otherwise": {"pace": {"head_gate": "go"}, "fault": {"kind": "status", "status": 500}}}
+    async with standing(a=script, b={}, providers=DRAINING) as house:
+        await hang_up(await waiting(house, stream=stream))
+        await true(lambda: house.gateway.door.desk.drains == 1)
+        house.sims["a"].open("go")
+        await true(lambda: bool(house.records))
+        assert (house.calls("a"), house.calls("b"), house.record.client_gone) == (1, 0, True)
+
+
+async def test_so_many_are_drained_at_once_and_calls_under_keys_are_not_among_them() -> None:
+    """One more is charged what is known of it, as where nothing is drained."""
+    async with spending(DAY, pace={"head_gate": "go"}, providers=DRAINING) as house:
+        desk = house.gateway.door.desk
+        for number in range(DRAINS_MAX):
+            await hang_up(await waiting(house, max_tokens=9, headers={"idempotency-key": f"turn-{number}"}))
+        for number in range(DRAINS_MAX):
+            await hang_up(await waiting(house, max_tokens=9, stream=bool(number % 2)))
+        await true(lambda: desk.drains == DRAINS_MAX)
+        await hang_up(await waiting(house, max_tokens=9))
+        await true(lambda: bool(house.records))
+        assert [(one.client_gone, one.usage.output) for one in house.records] == [(True, 0)]
+        house.sims["a"].open("go")
+        await true(lambda: len(house.records) == 2 * DRAINS_MAX + 1)
+        assert [one.provenance for one in house.records[1:]] == [Provenance.EXACT] * 2 * DRAINS_MAX
+        assert desk.drains == 0

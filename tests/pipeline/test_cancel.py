@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from gateway.domain.catalog import CallerKey, Catalog, Limits, Price, Secret, Te
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
 from gateway.domain.period import Period
 from gateway.domain.record import ExchangeRecord
-from gateway.domain.request import Caller
+from gateway.domain.request import Caller, ModelRequest
 from gateway.formats.facts import Closed, Fact, Opened
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
@@ -36,18 +37,19 @@ WHOLE = b'{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"comp
 
 
 class Steps:
-    """Counts the awaits that were passed and stops at one of them for good."""
+    """Counts the awaits that were passed and stops at one of them until `go` is set."""
 
     def __init__(self, stop_at: int) -> None:
         self.stop_at = stop_at
         self.passed = 0
         self.reached = asyncio.Event()
+        self.go = asyncio.Event()
 
     async def step(self) -> None:
         self.passed += 1
         if self.passed == self.stop_at:
             self.reached.set()
-            await asyncio.Event().wait()
+            await self.go.wait()
 
 
 class Answer:
@@ -106,8 +108,20 @@ async def talk(exchange: Exchange) -> None:
             await exchange.next()
 
 
+def catalog_of(*, drains: bool) -> Catalog:
+    price = Price(1_000_000_000, 2_000_000_000)
+    both = deployment("bad", priority=1, price=price), deployment("good", priority=2, price=price)
+    return Catalog(1, {"r": route(*(replace(one, provider=replace(one.provider, drains=drains)) for one in both))})
+
+
+def request_of(*, stream: bool) -> ModelRequest:
+    body = b'{"model":"r","messages":[{"role":"user","content":"hi"}],"stream":%b}'
+    return openai_chat.parse(body % (b"true" if stream else b"false"))
+
+
+@pytest.mark.parametrize("ending", ["aborted", "drained", "drain cut short"])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bool) -> None:
+async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bool, ending: str) -> None:
     stop_at, finished = 0, False
     crossings: list[Crossing] = []
     while not finished:
@@ -129,17 +143,13 @@ async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bo
             recorder=records,
             dialects=DIALECTS,
         )
-        price = Price(1_000_000_000, 2_000_000_000)
-        bad, good = deployment("bad", priority=1, price=price), deployment("good", priority=2, price=price)
         budgets = (
             Budget("b", "t", 10**9, Unit.NANO_USD, Period.DAY),
             Budget("n", "t", 10**6, Unit.TOKENS, Period.DAY),
         )
         limits = Limits(requests_per_minute=10, tokens_per_minute=100_000, concurrent=1)
         tenant = Tenant("t", limits, budgets=budgets)
-        catalog = Catalog(1, {"r": route(bad, good)})
-        body = b'{"model":"r","messages":[{"role":"user","content":"hi"}],"stream":%b}'
-        request = openai_chat.parse(body % (b"true" if stream else b"false"))
+        catalog, request = catalog_of(drains=ending != "aborted"), request_of(stream=stream)
         caller = Caller(CallerKey("k", b"", tenant), "req_1", clock.now_s, clock.wall_s())
         task = asyncio.create_task(talk(Exchange(desk, catalog, caller, request)))
         waiting = asyncio.create_task(steps.reached.wait())
@@ -148,8 +158,14 @@ async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bo
         waiting.cancel()
         task.cancel()
         await asyncio.gather(task, waiting, return_exceptions=True)
+        if ending == "drained":
+            steps.go.set()
+            await asyncio.gather(*desk.running)
+        await desk.close()
         assert len(records.all) == 1
-        assert records.all[0].client_gone is not finished
+        going_down = ending == "drain cut short" and records.all[0].error_code is not None
+        assert records.all[0].client_gone is (not finished and not going_down)
+        assert desk.drains == 0
         opened = [fact.attempt_id for fact in facts if isinstance(fact, Opened)]
         closed = [fact for fact in facts if isinstance(fact, Closed)]
         assert opened == [fact.attempt_id for fact in closed], "each attempt has one last word"

@@ -6,16 +6,18 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.connection import SSLConnection
+from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 TIMEOUT_S = 0.05
 CONNECT_TIMEOUT_S = 0.2
 CONNECTIONS = 8
 PORT = 6379
+POLICY = "noeviction"
 SENTINEL_PORT = 26379
 
 
@@ -32,10 +34,32 @@ class Address:
     password: str | None = None
 
 
+class Evicting(RedisError):
+    """A server that may drop what it was given: the counters of budgets must not be evicted (R7)."""
+
+
 class OnceRedirected(RedisCluster):
     """A cluster client that follows one redirect; a second one means that the cluster is being rearranged."""
 
     RedisClusterRequestTTL = 2
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words)
+        for given in (self.connection_kwargs, *(node.connection_kwargs for node in self.startup_nodes)):
+            given["redis_connect_func"] = refuse_evicting  # which it does not take itself
+
+
+async def refuse_evicting(connection: Connection) -> None:
+    """At the begin of each connection, so that a server that comes later or after a failover is looked at as well."""
+    await connection.on_connect()
+    await connection.send_command("INFO", "memory")
+    lines = str(await connection.read_response(), "utf-8").splitlines()
+    policy = next((line.partition(":")[2] for line in lines if line.startswith("maxmemory_policy:")), "unknown")
+    if policy != POLICY:
+        raise Evicting(
+            f"redis at {connection.host}:{connection.port} has maxmemory-policy {policy!r}: it could drop budget "
+            f"counters; set it to {POLICY!r}"
+        )
 
 
 def address_of(url: str) -> Address:
@@ -69,7 +93,7 @@ def client_of(address: Address, *, timeout_s: float | None = TIMEOUT_S) -> "Redi
     if address.cluster:
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
         return OnceRedirected(startup_nodes=nodes, ssl=address.tls, max_connections=CONNECTIONS, **words)
-    words |= {"db": address.db, "max_connections": CONNECTIONS + 1}
+    words |= {"db": address.db, "max_connections": CONNECTIONS + 1, "redis_connect_func": refuse_evicting}
     if address.master is not None:
         asked = patience(CONNECT_TIMEOUT_S)
         sentinel = Sentinel(list(address.hosts), sentinel_kwargs=asked)  # type: ignore[no-untyped-call]

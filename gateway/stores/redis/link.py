@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +23,23 @@ from redis.exceptions import (
 )
 
 from gateway.ports import BankAway, Clock
-from gateway.stores.redis.address import CONNECT_TIMEOUT_S, CONNECTIONS, TIMEOUT_S, address_of, client_of, close_client
+from gateway.stores.redis.address import (
+    CONNECT_TIMEOUT_S,
+    CONNECTIONS,
+    TIMEOUT_S,
+    Evicting,
+    address_of,
+    client_of,
+    close_client,
+)
 from gateway.stores.redis.breaker import StoreBreaker
 
 POOL_WAIT_S = 0.02
 CLOSE_S = 1.0
 LATE_S = 0.005
 Word = bytes | str | int | float
+
+_log = logging.getLogger("meterway")
 
 
 class ReplyLost(BankAway):
@@ -41,6 +52,10 @@ class ReplyLost(BankAway):
 
 class LinkBusy(BankAway):
     """All connections are in use: this process asks too much, which says nothing about the store."""
+
+
+class StoreEvicts(BankAway):
+    """It may drop what it is given, so it is given nothing (R7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +101,17 @@ class Link:
             await asyncio.wait(self._running, timeout=CLOSE_S)
         await close_client(self._client)
 
-    async def eviction(self) -> str | None:
-        """Says so when the store may drop what it was given: the counters of budgets must not be evicted (R7)."""
-        policies = await self._call("", self._policies())
-        if all(policy == "noeviction" for policy in policies):
-            return None
-        found = ", ".join(sorted(set(policies)))
-        return f"redis has maxmemory-policy {found!r}: it could drop budget counters; set it to 'noeviction'"
+    async def greet(self) -> None:
+        """Connects to the store, or to each node of it that takes writes. Raises BankAway, StoreEvicts among them."""
+        await self._call("", self._greet())
 
-    async def _policies(self) -> list[str]:
+    async def _greet(self) -> None:
         client = self._client
         if isinstance(client, RedisCluster):
             await client.initialize()
-            answers = await asyncio.gather(
-                *(client.execute_command("INFO", "memory", target_nodes=node) for node in client.get_primaries())
-            )
+            await client.execute_command("PING", target_nodes=RedisCluster.PRIMARIES)
         else:
-            answers = [await client.execute_command("INFO", "memory")]  # type: ignore[no-untyped-call]
-        return [str(_last(answer).get("maxmemory_policy", "unknown")) for answer in answers]
+            await client.execute_command("PING")  # type: ignore[no-untyped-call]
 
     async def _evaluate(self, script: Script, keys: Sequence[str], words: Sequence[Word]) -> Any:
         digest = self._digests.get(script.name)
@@ -160,7 +168,10 @@ class Link:
         except (Disconnected, OSError) as error:
             lost = ReplyLost(f"the connection to redis broke: {error}", late=False)
         except (RedisError, RedisClusterException) as error:
-            lost = BankAway(f"redis refused: {error}")
+            evicts = isinstance(error.__cause__ or error, Evicting)
+            lost = StoreEvicts(str(error)) if evicts else BankAway(f"redis refused: {error}")
+            if evicts and not breaker.open:
+                _log.error("%s", lost)
             if isinstance(error, ReadOnlyError) and isinstance(self._client, Redis):
                 await self._client.connection_pool.disconnect(inuse_connections=False)
         else:
@@ -188,10 +199,3 @@ class Link:
         if breaker is None:
             breaker = self._breakers[node] = StoreBreaker()
         return breaker
-
-
-def _last(answer: Any) -> dict[str, Any]:
-    """INFO of one node, parsed by redis-py; of a cluster, by node."""
-    if isinstance(answer, dict) and len(answer) == 1 and isinstance(next(iter(answer.values())), dict):
-        return dict(next(iter(answer.values())))
-    return dict(answer)

@@ -19,7 +19,6 @@ _RARE = {
     "other_tokens": "''",
     "unpriced": "false",
     "late": "false",
-    "orphan": "false",
     "replay_of": "NULL",
     "budget_id": "NULL",
     "budget_who": "NULL",
@@ -109,7 +108,6 @@ def row_of(entry: Entry) -> Row:
         len(usage.figures) > 4
         or entry.unpriced
         or entry.late
-        or entry.orphan
         or entry.replay_of
         or entry.budget_id
         or entry.budget_who
@@ -125,7 +123,6 @@ def _rare(entry: Entry) -> Row:
         json.dumps(figures[4:]) if len(figures) > 4 else "",
         1 if entry.unpriced else 0,
         1 if entry.late else 0,
-        1 if entry.orphan else 0,
         entry.replay_of or "",
         entry.budget_id or "",
         storable(entry.budget_who or ""),

@@ -49,6 +49,7 @@ class SqlReports(SqlLedger):
                 entries.c.output_tokens,
                 entries.c.cached_tokens,
                 entries.c.cost_nano_usd,
+                entries.c.replay_of,
             )
             .where(_within(span, sqlite=self._books.sqlite), entries.c.budget_id.is_(None))
             .subquery()
@@ -56,8 +57,8 @@ class SqlReports(SqlLedger):
         keys = [inner.c[f"g{at}"] for at in range(len(group_by))] + [inner.c.slot]
         names = ("input_tokens", "output_tokens", "cached_tokens", "cost_nano_usd")
         sums = [func.coalesce(func.sum(inner.c[name]), 0) for name in names]
-        requests = func.count(distinct(inner.c.sent))
-        query: Select[Any] = select(*keys, requests, *sums).group_by(*keys).order_by(*keys)
+        requests, replays = func.count(distinct(inner.c.sent)), func.count(inner.c.replay_of)
+        query: Select[Any] = select(*keys, requests, *sums, replays).group_by(*keys).order_by(*keys)
         if page is not None:
             query = query.offset(page[0]).limit(page[1])
         count = len(group_by)

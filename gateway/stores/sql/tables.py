@@ -172,7 +172,6 @@ entries = Table(
     Column("provenance", String(16), nullable=False),
     Column("unpriced", Boolean, nullable=False),
     Column("late", Boolean, nullable=False),
-    Column("orphan", Boolean, nullable=False),
     Column("replay_of", String(200)),
     Column("budget_id", String(128)),
     Column("budget_who", Text),

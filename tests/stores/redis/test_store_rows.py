@@ -299,13 +299,6 @@ async def test_r7_several_processes_rebuild_once(house: House) -> None:
         assert house.read == 2
 
 
-@pytest.mark.parametrize(("policy", "word"), [("noeviction", None), ("allkeys-lru", "allkeys-lru")])
-async def test_r7_a_store_that_may_evict_counters_is_told(house: House, policy: str, word: str | None) -> None:
-    with a_server("maxmemory-policy", policy) as server:
-        told = await house.link(server.url).eviction()
-        assert (told is None) if word is None else (told is not None and word in told)
-
-
 async def test_r8_a_script_that_was_flushed_is_sent_whole_once(house: House) -> None:
     with served("single") as server:
         bank = house.bank(server.url, "a")

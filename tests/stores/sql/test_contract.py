@@ -61,13 +61,13 @@ def test_a_post_after_an_expiry_is_trued_up_once_and_an_expiry_after_a_post_is_n
 def test_everything_of_an_entry_is_kept(kept: Kept) -> None:
     full = entry(
         user="u", run_id="r", root_run_id="rr", tags=(("team", "a"),), usage=Usage(9, 8, 7, 6, 5, 4, 3, 2, 1, 1),
-        provenance=Provenance.COUNTED, unpriced=True, late=True, orphan=True, replay_of="x", actor="y", cause="z",
+        provenance=Provenance.COUNTED, unpriced=True, late=True, replay_of="x", actor="y", cause="z",
     )  # fmt: skip
     kept.ledger.append([full])
     assert list(kept.ledger.entries_of_request("r1")) == [full]
 
 
-@given(st.lists(st.sampled_from(["plain", "of an agent", "failed", "audio", "unpriced"]), max_size=70))
+@given(st.lists(st.sampled_from(["plain", "of an agent", "failed", "audio", "unpriced", "replayed"]), max_size=70))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_entries_of_all_kinds_are_added_together_and_in_their_order(kept: Kept, kinds: list[str]) -> None:
     more: dict[str, dict[str, Any]] = {
@@ -76,6 +76,7 @@ def test_entries_of_all_kinds_are_added_together_and_in_their_order(kept: Kept, 
         "failed": {"cause": "timeout"},
         "audio": {"usage": Usage(9, 8, 7, 6, audio_output=1)},
         "unpriced": {"unpriced": True, "service_tier": "flex"},
+        "replayed": {"kind": EntryKind.VOID, "cost": 0, "replay_of": "r0"},
     }
     begins = next(_numbers)
     told = [entry(f"mixed{begins}.{number}", **more[kind]) for number, kind in enumerate(kinds)]

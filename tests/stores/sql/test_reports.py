@@ -32,7 +32,7 @@ _rows = st.builds(
     lambda request, tenant, team, user, at_s, cost, kind, own: entry(
         f"r{request}.{next(_numbers)}", kind, cost, request_id=f"r{request}", tenant=tenant, user=user,
         tags=(("team", team),) if team else (), reserved_at_s=at_s, budget_id="b" if own else None,
-        usage=Usage(cost % 11, cost % 7, cost % 5),
+        usage=Usage(cost % 11, cost % 7, cost % 5), replay_of="r9" if kind is EntryKind.VOID and cost % 2 else None,
     ),
     st.integers(0, 5), _texts, st.none() | _texts, st.none() | _texts,
     st.sampled_from([0.0, 3_599.9, 3_600.0, 86_399.0, 86_400.0, 1_763_870_400.5]), st.integers(0, 10**12),
@@ -77,6 +77,7 @@ def _folded(seen: list[Entry], tenant: str | None, group_by: tuple[str, ...], bu
             sum(item.usage.output for item in heap),
             sum(item.usage.cached_input for item in heap),
             sum(item.cost_nano_usd for item in heap),
+            sum(item.replay_of is not None for item in heap),
         )
         for (group, slot), heap in heaps.items()
     ]

@@ -21,6 +21,7 @@ from tests.books import fresh
 from tests.stores.sql.test_contract import LINE, TENANT, entry, total
 
 COLUMNS_SINCE = {3: ("service_tier",), 6: ("parent_run_id", "session_id")}
+ORPHANS_UNTIL = 9
 STEPS = Path(schema.__file__).parent / "migrations" / "versions"
 
 
@@ -66,7 +67,10 @@ def test_an_older_database_is_carried_on_with_all_that_it_holds(url: str, number
     with before.begin() as connection:
         later = {name for since, names in COLUMNS_SINCE.items() if number < since for name in names}
         row = {name: said for name, said in zip(COLUMNS, row_of(entry()), strict=False) if name not in later}
-        connection.exec_driver_sql(insert(tuple(row), 1, sqlite=before.sqlite), [tuple(row.values())])
+        statement = insert(tuple(row), 1, sqlite=before.sqlite)
+        if number < ORPHANS_UNTIL:
+            statement = statement.replace("(", '("orphan", ', 1).replace("VALUES (", "VALUES (false, ", 1)
+        connection.exec_driver_sql(statement, [tuple(row.values())])
     before.close()
     for _ in range(2):
         kept = Kept(url)
