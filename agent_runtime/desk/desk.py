@@ -8,9 +8,9 @@ from typing import Any
 
 from agent_runtime.contracts.errors import GuardrailViolation
 from agent_runtime.contracts.run import status_of
-from agent_runtime.desk.admission import give_back
 from agent_runtime.desk.background import background
 from agent_runtime.desk.bench import Bench
+from agent_runtime.desk.ending import put_on_record
 from agent_runtime.desk.services import Services
 from agent_runtime.desk.speech import Speech
 from agent_runtime.desk.troubles import failure_of
@@ -193,12 +193,7 @@ class Desk:
     async def conclude(self, outcome: Outcome, started_s: float) -> None:
         """Kept first, told afterwards: whoever hears of the end finds the transcript."""
         ref, services = outcome.ref, self.services
-        if ref.conversation_id is not None:
-            status = status_of(outcome.finish_reason)
-            turn = Turn(ref.run_id, status, outcome.messages)
-            await services.conversations.keep(ref.principal, ref.conversation_id, turn)
-        await give_back(services, ref)
-        await services.runs.end(outcome)
+        await put_on_record(services, outcome, Turn(ref.run_id, status_of(outcome.finish_reason), outcome.messages))
         if services.treasurer is not None and ref.depth == 0 and self.spec.limits.nano_usd_max is not None:
             await services.treasurer.close_run(ref)
         await self._after(outcome)

@@ -89,7 +89,7 @@ class Move:
         self.set(phase=Phase.DONE, outcome=outcome)
         self.do(Finish(outcome))
         if self.state.ref.depth == 0:
-            self.show(shown.run_finished(outcome) if failure is None else shown.run_error(failure))
+            self.show(shown.run_ended(outcome))
 
     def _outcome(self, reason: FinishReason, text: str, failure: Failure | None) -> Outcome:
         state = self.state

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import (
     Client,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
@@ -26,9 +27,16 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from agent_runtime.contracts.errors import AgentError, ConfigError, NotAllowed, NoWorkersAvailable, UnknownRun
+from agent_runtime.contracts.errors import (
+    AgentError,
+    ConfigError,
+    NotAllowed,
+    NoWorkersAvailable,
+    TurnConflict,
+    UnknownRun,
+)
 from agent_runtime.contracts.run import RunRequest, RunStatus, status_of
-from agent_runtime.desk import admission
+from agent_runtime.desk import admission, ending
 from agent_runtime.desk.following import follow
 from agent_runtime.desk.services import Services
 from agent_runtime.domain.approval import Decision, run_of
@@ -52,6 +60,13 @@ MOVING_S = (0.0, 0.1, 0.3, 1.0, 3.0)
 
 POLLERS_WAIT_S = 15.0
 POLLERS_EVERY_S = 0.5
+LOST = (
+    WorkflowExecutionStatus.TERMINATED,
+    WorkflowExecutionStatus.TIMED_OUT,
+    WorkflowExecutionStatus.CANCELED,
+    WorkflowExecutionStatus.FAILED,
+)
+"""A run that ended so has put nothing on record."""
 ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
 
 
@@ -119,7 +134,7 @@ class TemporalRuntime:
         timeout_s = admission.check(spec, request)
         if spec.mode is Mode.INTERACTIVE:
             await self._wait_for_pollers(spec, queue, min(self._pollers_wait_s, timeout_s))
-        admitted = await admission.admit(spec, self.services, request)
+        admitted = await self._admitted(spec, request)
         if admitted.fresh:
             try:
                 await self._start(spec, made, admitted, request)
@@ -127,6 +142,15 @@ class TemporalRuntime:
                 await admission.give_back(self.services, admitted.ref)
                 raise
         return admitted.ref.run_id
+
+    async def _admitted(self, spec: AgentSpec, request: RunRequest) -> admission.Admitted:
+        """A run that was lost gives its conversation back as soon as somebody asks for it."""
+        try:
+            return await admission.admit(spec, self.services, request)
+        except TurnConflict as conflict:
+            if await self._known_end(conflict.active_run_id) is None:
+                raise
+            return await admission.admit(spec, self.services, request)
 
     async def _start(self, spec: AgentSpec, made: str, admitted: admission.Admitted, request: RunRequest) -> None:
         now_s = self.services.clock.now_s()
@@ -171,6 +195,8 @@ class TemporalRuntime:
         try:
             outcome: Outcome = await handle.result()
         except WorkflowFailureError as error:
+            if (known := await self._known_end(run_id)) is not None:
+                return known
             kind = type(error.cause).__name__
             raise AgentError(f"run {run_id!r} was lost in Temporal ({kind}); see its history there") from error
         except RPCError as error:
@@ -184,9 +210,8 @@ class TemporalRuntime:
 
     async def status(self, run_id: str) -> RunStatus:
         """With the approvals that runs below it wait for."""
-        known = await self.services.runs.get(run_id)
-        if known is not None and known.outcome is not None:
-            outcome = known.outcome
+        outcome = await self._known_end(run_id)
+        if outcome is not None:
             ref, reason = outcome.ref, outcome.finish_reason
             return RunStatus(
                 run_id, ref.agent, status_of(reason), "done", outcome.usage.llm_calls, outcome.total, (), reason
@@ -203,6 +228,22 @@ class TemporalRuntime:
             except (UnknownRun, WorkflowQueryFailedError):
                 continue
         return _with_pending(status, pending)
+
+    async def _known_end(self, run_id: str) -> Outcome | None:
+        """None while the run is under way. What was ended from outside is put on record by whoever sees it first."""
+        entry = await self.services.runs.get(run_id)
+        if entry is None or entry.outcome is not None:
+            return None if entry is None else entry.outcome
+        described = await self._described(run_id)
+        if described is None or described.status not in LOST:
+            return None
+        return await ending.lose(self.services, entry, described.status.name.lower())
+
+    async def _see_to(self, run_id: str) -> None:
+        """Nothing comes of this run at the moment: if nothing can come any more, its end is told here."""
+        outcome = await self._known_end(run_id)
+        if outcome is not None:
+            await ending.tell_end(self.services, outcome)
 
     async def decide(self, decision: Decision) -> None:
         await self._update(run_of(decision.approval_id), AgentRun.decide, decision)
@@ -229,12 +270,16 @@ class TemporalRuntime:
         ) from refused
 
     async def _runs_on(self, run_id: str) -> bool:
-        handle = self._client.get_workflow_handle(run_id)
+        described = await self._described(run_id)
+        going = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+        return described is not None and described.status in going
+
+    async def _described(self, run_id: str) -> WorkflowExecutionDescription | None:
+        """None if Temporal does not know it, or does not answer."""
         try:
-            described = await handle.describe(rpc_timeout=timedelta(seconds=CONNECT_S))
+            return await self._client.get_workflow_handle(run_id).describe(rpc_timeout=timedelta(seconds=CONNECT_S))
         except RPCError:
-            return False
-        return described.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+            return None
 
     async def _update_once(self, run_id: str, update: Any, argument: Any) -> None:
         handle = self._client.get_workflow_handle(run_id)
@@ -250,7 +295,7 @@ class TemporalRuntime:
             ) from error
 
     def events(self, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
-        return follow(self.services.events, run_id, offset)
+        return follow(self.services.events, run_id, offset, idle=lambda: self._see_to(run_id))
 
 
 def _with_pending(status: RunStatus, pending: list[Any]) -> RunStatus:

@@ -85,7 +85,7 @@ class AgentRun:
         if run.begun is not None:
             await self._happen(run.begun)
         elif run.resume is not None:
-            self._spawn(self._tell(self._work(run.resume)))
+            self._spawn(self._tell(run.resume))
         while self._state.phase is not Phase.DONE:
             await self._happen(await self._queue.get())
             if self._continue_with is not None:
@@ -185,7 +185,7 @@ class AgentRun:
             case CallLLM() if self._history_is_long():
                 self._continue_with = todo
             case _:
-                self._spawn(self._tell(self._work(todo)))
+                self._spawn(self._tell(todo))
 
     async def _publish(self, emits: list[Emit]) -> None:
         """Events that cannot be kept in the log are lost; the run goes on without them."""
@@ -211,8 +211,8 @@ class AgentRun:
 
     # What takes time
 
-    async def _tell(self, work: Awaitable[Happened]) -> None:
-        self._queue.put_nowait(await work)
+    async def _tell(self, todo: Todo) -> None:
+        self._queue.put_nowait(await self._work(todo))
 
     async def _work(self, todo: Todo) -> Happened:
         match todo:

@@ -381,6 +381,44 @@ async def test_row_13_a_run_that_was_terminated_is_an_error_of_ours(stage: Stage
             await handle
 
 
+async def test_row_15_59_a_run_that_was_terminated_has_one_end_and_gives_its_turn_back(
+    stage: Stage, client: Client
+) -> None:
+    one = agent(stage, [calls("forever"), Line("again")])
+    assert one.services is not None
+    async with stage.playing(one), asyncio.timeout(60):
+        handle = await one.start("go", conversation_id="c")
+        seen: list[Any] = []
+        async for _, event in handle.events():
+            seen.append(event)
+            if event["type"] == "TOOL_CALL_START":
+                await client.get_workflow_handle(handle.run_id).terminate()
+        assert (seen[-1]["type"], seen[-1]["code"]) == ("RUN_ERROR", "logic")
+        assert [event async for _, event in handle.events()] == seen
+        assert [event async for _, event in handle.events(len(seen))] == []
+        status = await handle.status()
+        turns = await one.services.conversations.turns(ANN, "c")
+        again = await one.start("go", conversation_id="c")
+        await again.cancel()
+        await again.outcome()
+    assert (status.status, status.finish_reason) == ("failed", "failed")
+    assert [(turn.status, len(turn.messages)) for turn in turns] == [("failed", 1)]
+
+
+async def test_row_59_the_next_turn_finds_out_that_a_run_was_terminated(stage: Stage, client: Client) -> None:
+    """Nobody followed it, nobody asked for it."""
+    one = agent(stage, [calls("forever"), Line("again")])
+    async with stage.playing(one):
+        lost = await one.start("go", conversation_id="c")
+        with pytest.raises(TurnConflict):
+            await one.start("go", conversation_id="c")
+        await client.get_workflow_handle(lost.run_id).terminate()
+        again = await one.start("go", conversation_id="c")
+        await again.cancel()
+        await again.outcome()
+        assert (await lost.outcome()).status == "failed"
+
+
 @pytest.mark.parametrize(("model", "attempts"), [("broken", 3), ("all-fail", 4)])
 async def test_row_33_retries_do_not_multiply_through_temporal_client_and_gateway(
     stage: Stage, lab: Lab, model: str, attempts: int
