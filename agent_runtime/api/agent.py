@@ -12,6 +12,7 @@ from agent_runtime.api.handle import Handle, Runtime
 from agent_runtime.api.services import local_services
 from agent_runtime.contracts.errors import ConfigError, NotAllowed
 from agent_runtime.contracts.run import RunOutcome, RunRequest, RunResult
+from agent_runtime.desk.admission import check_held
 from agent_runtime.desk.services import Services
 from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.limits import Limits, Mode
@@ -86,6 +87,8 @@ class Agent:
         self._principal = principal
         self._runtime: Runtime | None = None
         self.spec = _spec(name, instructions, schema, given, self.services)
+        if self.services is not None:
+            check_held(self.spec, self.services)
 
     @property
     def fingerprint(self) -> str:

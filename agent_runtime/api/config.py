@@ -4,7 +4,6 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from agent_runtime.connectors import secrets
 from agent_runtime.connectors.remote import LOOPBACK
 from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.desk.admission import check_held
 from agent_runtime.desk.services import Services
 from agent_runtime.spec.agent import KEY_LIKE
 from agent_runtime.telemetry.export import ExportingRecorder
@@ -65,8 +65,6 @@ SETTINGS = {
 }
 SECONDS = ("heartbeat_s", "keep_s")
 SECRET_SETTINGS = ("gateway_key", "payload_key", "admin_key")
-TOP_UP_USD = Decimal(1)
-"""By so much a run's budget grows each time that a person allows it."""
 
 
 def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
@@ -114,7 +112,7 @@ def services_of(config: RuntimeConfig) -> Services:
             raise ConfigError(why)
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.admin_url is not None:
-        treasurer = GatewayTreasurer(config.admin_url, config.admin_key, top_up_usd=TOP_UP_USD)
+        treasurer = GatewayTreasurer(config.admin_url, config.admin_key)
         more |= {"treasurer": treasurer, "closers": (client.close, treasurer.close)}
     if config.store == "memory":
         return local_services(client, **more)
@@ -140,6 +138,7 @@ def load_agents(names: str, services: Services) -> list[Agent]:
         if not isinstance(made, Agent):
             raise ConfigError(f"agents names {name!r}, which is no agent but {type(made).__name__}")
         made.services = made.services or services
+        check_held(made.spec, made.services)
         agents.append(made)
     if not agents:
         raise ConfigError("agents is empty; name at least one, such as examples.research:agent")

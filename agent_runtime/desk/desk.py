@@ -15,7 +15,7 @@ from agent_runtime.desk.services import Services
 from agent_runtime.desk.speech import Speech
 from agent_runtime.desk.troubles import failure_of
 from agent_runtime.domain.happened import Checked, LLMFailed, MoreGranted, Prepared, Replied, ToolDone, ToppedUp
-from agent_runtime.domain.todo import AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool
+from agent_runtime.domain.todo import AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool, TopUp
 from agent_runtime.domain.values import Failure, Message, RunRef, Usage
 from agent_runtime.ports import Answer, Ask, Entry, LLMTrouble, Turn
 from agent_runtime.spec.agent import QUERY_SCHEMA, AgentSpec
@@ -179,16 +179,18 @@ class Desk:
         wanted, _ = await consult(self.spec.hooks, "on_max_iterations", extra, HookContext(ref, todo.turn))
         return MoreGranted(int(wanted))
 
-    async def top_up(self, ref: RunRef) -> ToppedUp:
-        if self.services.treasurer is None:
+    async def top_up(self, ref: RunRef, todo: TopUp) -> ToppedUp:
+        """Tokens are counted by the run itself; dollars are also held at the gateway."""
+        if todo.nano_usd and self.services.treasurer is None:
             return ToppedUp(
                 Failure("no_treasurer", "nobody can raise the budget; give the runtime a treasurer", "config")
             )
         try:
-            tokens, nano_usd = await self.services.treasurer.top_up(ref)
+            if todo.nano_usd and self.services.treasurer is not None:
+                await self.services.treasurer.top_up(ref, todo.nano_usd)
         except Exception as error:  # noqa: BLE001 - it becomes the run's end
             return ToppedUp(failure_of(error))
-        return ToppedUp(None, tokens, nano_usd)
+        return ToppedUp(None, todo.tokens, todo.nano_usd)
 
     async def conclude(self, outcome: Outcome, started_s: float) -> None:
         """Kept first, told afterwards: whoever hears of the end finds the transcript."""

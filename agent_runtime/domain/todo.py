@@ -73,9 +73,11 @@ class AskApproval:
 
 @dataclass(frozen=True, slots=True)
 class TopUp:
-    """A person allowed more money: raise the run's budget."""
+    """A person allowed more: raise the budget that ran out, which is one of the two."""
 
     approval_id: str
+    tokens: int = 0
+    nano_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

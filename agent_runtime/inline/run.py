@@ -96,7 +96,7 @@ class InlineRun:
             case RunChild():
                 return lambda: self._child(todo)
             case TopUp():
-                return lambda: desk.top_up(ref)
+                return lambda: desk.top_up(ref, todo)
             case AskMore():
                 return lambda: desk.ask_more(ref, todo)
             case _:

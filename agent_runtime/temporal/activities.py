@@ -70,7 +70,7 @@ class Activities:
     @activity.defn(name="agent.top_up")
     async def top_up(self, job: Job) -> ToppedUp:
         async with beating():
-            return await self._desk(job).top_up(job.ref)
+            return await self._desk(job).top_up(job.ref, given(job.top_up))
 
     @activity.defn(name="agent.more")
     async def more(self, job: Job) -> MoreGranted:

@@ -131,7 +131,7 @@ class TemporalRuntime:
     async def start(self, spec: AgentSpec, request: RunRequest) -> str:
         made = fingerprint(spec)
         queue = queue_of(self._settings.queue, spec.name, made)
-        timeout_s = admission.check(spec, request)
+        timeout_s = admission.check(spec, self.services, request)
         if spec.mode is Mode.INTERACTIVE:
             await self._wait_for_pollers(spec, queue, min(self._pollers_wait_s, timeout_s))
         admitted = await self._admitted(spec, request)

@@ -316,6 +316,13 @@ def test_row_37_top_ups_are_bounded() -> None:
     assert state.outcome.finish_reason == "budget_exceeded"
 
 
+def test_row_37_a_budget_that_is_somebody_elses_is_no_question_to_a_person() -> None:
+    state = started(Limits(tokens_max=10_000, on_budget="approve"))
+    state, _ = step(state, LLMFailed(1, Failure("budget_exceeded", "402: the tenant's")))
+    assert state.outcome is not None
+    assert (state.outcome.finish_reason, state.outcome.approvals) == ("budget_exceeded", ())
+
+
 def test_row_41_a_parent_counts_what_its_children_used() -> None:
     outcome = Puppet([["subagent_helper", "subagent_helper"]]).run()
     assert outcome.usage.llm_calls == 2
