@@ -76,6 +76,7 @@ class RunState:
     spent_approvals: tuple[str, ...] = ()
     approvals: tuple[ApprovalRecord, ...] = ()
     delegations: int = 0
+    child_tokens: int | None = None
     tool_calls: int = 0
     tool_failures: int = 0
     target: str = ""

@@ -54,7 +54,7 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class RunChild:
-    """What a child may use at most is what its parent has left."""
+    """What a child may use at most: its share of the tokens, and all the dollars, that its parent has left."""
 
     turn: int
     place: int

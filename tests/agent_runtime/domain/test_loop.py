@@ -345,6 +345,22 @@ def test_row_41_a_child_may_use_what_its_parent_has_left_and_works_in_its_way() 
     assert inherited(plan(Limits(tokens_max=500)), parent, 40, None).limits.tokens_max == 40
 
 
+@given(seed=st.integers(0, 1_000), turns=SCRIPTS)
+def test_row_37_41_children_side_by_side_share_what_is_left_whichever_begins_first(
+    seed: int, turns: list[list[str]]
+) -> None:
+    puppet = Puppet(turns, plan(Limits(tokens_max=1_000, output_tokens=10)), dice=random.Random(seed))
+    puppet.run()
+    shares: dict[int, list[int]] = {}
+    for todo in puppet.done:
+        if isinstance(todo, RunChild):
+            shares.setdefault(todo.turn, []).append(todo.tokens_left or 0)
+    for turn, given_out in shares.items():
+        children_before = sum(len(some) for before, some in shares.items() if before < turn)
+        left = 1_000 - turn * TURN_USAGE.total_tokens - children_before * CHILD_USAGE.total_tokens
+        assert set(given_out) == {left // len(given_out)}
+
+
 def test_a_message_that_comes_meanwhile_is_answered_too() -> None:
     state, _ = step(started(), UserSaid("and the other?"))
     state, todo = step(state, says(1, "one"))
