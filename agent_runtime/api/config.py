@@ -14,7 +14,7 @@ from agent_runtime.connectors import secrets
 from agent_runtime.connectors.remote import LOOPBACK
 from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
-from agent_runtime.desk.admission import check_held
+from agent_runtime.desk.admission import check_services
 from agent_runtime.desk.services import Services
 from agent_runtime.spec.agent import KEY_LIKE
 from agent_runtime.telemetry.export import ExportingRecorder
@@ -138,7 +138,7 @@ def load_agents(names: str, services: Services) -> list[Agent]:
         if not isinstance(made, Agent):
             raise ConfigError(f"agents names {name!r}, which is no agent but {type(made).__name__}")
         made.services = made.services or services
-        check_held(made.spec, made.services)
+        check_services(made.spec, made.services)
         agents.append(made)
     if not agents:
         raise ConfigError("agents is empty; name at least one, such as examples.research:agent")

@@ -24,13 +24,18 @@ class Admitted:
     timeout_s: float
 
 
-def check_held(spec: AgentSpec, services: Services) -> None:
-    """A budget that nothing would hold is refused, rather than believed in."""
+def check_services(spec: AgentSpec, services: Services) -> None:
+    """What the agent needs of them is there; a budget that nothing would hold is refused, rather than believed in."""
     dear = next((one for one in spec.below() if one.limits.nano_usd_max is not None), None)
     if dear is not None and services.treasurer is None:
         raise ConfigError(
             f"agent {dear.name!r}: limits.nano_usd_max is {dear.limits.nano_usd_max!r} and services.treasurer is None, "
             "so that nothing would hold it; give a GatewayTreasurer (METERWAY_ADMIN_URL), or set limits.tokens_max"
+        )
+    forgetful = next((one for one in spec.below() if one.memory is not None), None)
+    if forgetful is not None and services.memory is None:
+        raise ConfigError(
+            f"agent {forgetful.name!r}: memory is asked for and services.memory is None; use sqlite_services"
         )
     limits = spec.limits
     if limits.on_budget == "approve" and limits.tokens_max is None and limits.nano_usd_max is None:
@@ -42,7 +47,7 @@ def check_held(spec: AgentSpec, services: Services) -> None:
 
 def check(spec: AgentSpec, services: Services, request: RunRequest) -> float:
     """The time that the run has: the shorter of the agent's and the caller's."""
-    check_held(spec, services)
+    check_services(spec, services)
     if not request.principal.tenant:
         raise NotAllowed("the request has no tenant; every run needs one")
     if not request.input and not request.images:

@@ -63,7 +63,7 @@ class Bench:
                     todo.call_id, f"Not run: a hook left arguments that do not fit. {why}", True, at_s=at_s()
                 )
             key = hashlib.sha256(f"{ref.run_id}:{todo.turn}:{todo.place}".encode()).hexdigest()[:32]
-            context = ToolContext(ref, todo.call_id, key)
+            context = ToolContext(ref, todo.call_id, key, self._services.memory)
             text = text_of(await self._attempts(tool, arguments, context))
             text, _ = await consult(self._spec.hooks, "after_tool", text, about)
         except GuardrailViolation as error:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from agent_runtime.contracts.errors import GuardrailViolation
 from agent_runtime.contracts.run import status_of
@@ -15,11 +13,11 @@ from agent_runtime.desk.services import Services
 from agent_runtime.desk.speech import Speech
 from agent_runtime.desk.troubles import failure_of
 from agent_runtime.domain.happened import Checked, LLMFailed, MoreGranted, Prepared, Replied, ToolDone, ToppedUp
-from agent_runtime.domain.todo import AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool, TopUp
+from agent_runtime.domain.todo import AskApproval, AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool, TopUp
 from agent_runtime.domain.values import Failure, Message, RunRef, Usage
 from agent_runtime.ports import Answer, Ask, Entry, LLMTrouble, Turn
 from agent_runtime.spec.agent import QUERY_SCHEMA, AgentSpec
-from agent_runtime.spec.hooks import HookContext, ShortCircuit, consult
+from agent_runtime.spec.hooks import HookContext, Point, ShortCircuit, consult
 from agent_runtime.tools.access import Denied, Use, authorize
 from agent_runtime.tools.arguments import decoded, schema_problem
 
@@ -175,9 +173,16 @@ class Desk:
         return await self.bench.act(ref, todo)
 
     async def ask_more(self, ref: RunRef, todo: AskMore) -> MoreGranted:
-        extra = self.spec.limits.extension_max
-        wanted, _ = await consult(self.spec.hooks, "on_max_iterations", extra, HookContext(ref, todo.turn))
-        return MoreGranted(int(wanted))
+        """None, unless a hook says otherwise; the loop grants no more than the agent's limit."""
+        try:
+            granted, _ = await consult(self.spec.hooks, "on_max_iterations", 0, HookContext(ref, todo.turn))
+        except GuardrailViolation:
+            return MoreGranted(0)
+        return MoreGranted(int(granted))
+
+    async def notify(self, ref: RunRef, todo: AskApproval) -> None:
+        """A person is waited for: hooks may call one."""
+        await self._tell_hooks("on_approval", todo.approval, ref)
 
     async def top_up(self, ref: RunRef, todo: TopUp) -> ToppedUp:
         """Tokens are counted by the run itself; dollars are also held at the gateway."""
@@ -202,12 +207,14 @@ class Desk:
         services.recorder.run_ended(outcome, max(0.0, services.clock.now_s() - started_s))
 
     async def _after(self, outcome: Outcome) -> None:
-        """What these hooks say changes nothing any more, and neither does their failing."""
-        about = HookContext(outcome.ref)
-        points: Sequence[Any] = ("on_budget_exceeded", "after_run")
-        for point in points[outcome.finish_reason != "budget_exceeded" :]:
-            try:
-                async with asyncio.timeout(GRACE_S):
-                    await consult(self.spec.hooks, point, outcome, about)
-            except Exception as error:  # noqa: BLE001 - the run is over
-                self.services.recorder.counted("agent.hook.failed", error=type(error).__name__, point=point)
+        if outcome.finish_reason == "budget_exceeded":
+            await self._tell_hooks("on_budget_exceeded", outcome, outcome.ref)
+        await self._tell_hooks("after_run", outcome, outcome.ref)
+
+    async def _tell_hooks(self, point: Point, value: object, ref: RunRef) -> None:
+        """What these hooks say changes nothing, and neither does their failing."""
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await consult(self.spec.hooks, point, value, HookContext(ref))
+        except Exception as error:  # noqa: BLE001 - nobody waits for their answer
+            self.services.recorder.counted("agent.hook.failed", error=type(error).__name__, point=point)

@@ -78,6 +78,8 @@ class InlineRun:
                     await self.desk.conclude(outcome, started_s)
                 case AskApproval(approval):
                     self._spawn(self._expire(approval))
+                    if self.state.plan.hears_approvals:
+                        self._spawn(self.desk.notify(self.state.ref, one))
                 case _:
                     self._spawn(self._answer(self._work(one)))
 

@@ -182,6 +182,8 @@ class AgentRun:
                 await self._conclude(outcome)
             case AskApproval(approval):
                 self._spawn(self._expire(approval))
+                if self._state.plan.hears_approvals:
+                    self._spawn(self._notify(todo))
             case CallLLM() if self._history_is_long():
                 self._continue_with = todo
             case _:
@@ -323,6 +325,13 @@ class AgentRun:
     async def _expire(self, approval: Approval) -> None:
         await asyncio.sleep(max(SHORTEST_S, approval.timeout_s))
         self._queue.put_nowait(ApprovalExpired(approval.id, workflow.time()))
+
+    async def _notify(self, todo: AskApproval) -> None:
+        """Nobody may hear of it; the question stands all the same."""
+        try:
+            await self._activity("notify", self._job(notify=todo))
+        except ActivityError:
+            workflow.logger.error("no hook heard of an approval of run %s", self._state.ref.run_id)
 
     async def _watch_deadline(self) -> None:
         """The deadline moves while a person is being waited for."""

@@ -32,6 +32,7 @@ from agent_runtime.domain.limits import Limits, Mode
 from agent_runtime.domain.values import Failure, Principal
 from agent_runtime.ports import Entry, LLMTrouble
 from agent_runtime.spec.fingerprint import fingerprint
+from agent_runtime.spec.hooks import Hook
 from agent_runtime.temporal.runtime import TemporalRuntime
 from agent_runtime.temporal.shapes import queue_of
 from agent_runtime.temporal.workers import queues
@@ -197,6 +198,18 @@ async def test_row_19_30_an_approval_outlives_its_worker_and_its_client(stage: S
         await again.approve(approval.id, ANN)
         assert (await again).text == "ok"
     assert props.used == ["delete x"]
+
+
+async def test_row_19_a_hook_on_a_worker_hears_of_an_approval(stage: Stage) -> None:
+    heard: asyncio.Queue[Approval] = asyncio.Queue()
+    hook = Hook("pager", {"on_approval": lambda approval, _: heard.put_nowait(approval)})
+    one = agent(stage, [calls("delete", path="x"), Line("ok")], policy=RequireAll(), hooks=[hook])
+    async with stage.playing(one), asyncio.timeout(30):
+        handle = await one.start("go")
+        approval = await heard.get()
+        await handle.approve(approval.id, ANN)
+        assert [record.approval for record in (await handle).approvals] == [approval]
+    assert heard.empty()
 
 
 async def test_row_19_a_childs_approval_is_seen_and_decided_at_the_root(stage: Stage) -> None:
