@@ -121,6 +121,7 @@ async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Adm
     if began != run_id:
         await give_back(services, ref)
         return await _attached(services, began, timeout_s)
+    services.recorder.run_started(ref)
     return Admitted(ref, True, timeout_s)
 
 

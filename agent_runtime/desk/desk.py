@@ -41,7 +41,9 @@ class Desk:
         await self.services.events.append(ref.root_run_id, entries)
 
     async def prepare(self, ref: RunRef, todo: Prepare) -> Prepared:
-        """Fails the run rather than answer without what it should know."""
+        """Fails the run rather than answer without what it should know. A run below another one begins here."""
+        if ref.depth:
+            self.services.recorder.run_started(ref)
         try:
             text, _ = await consult(self.spec.hooks, "before_run", todo.input, HookContext(ref))
             if ref.conversation_id is not None:

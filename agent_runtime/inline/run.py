@@ -54,7 +54,6 @@ class InlineRun:
         run_id = self.state.ref.run_id
         started_s = self._clock.now_s()
         self._registry[run_id] = self
-        self.desk.services.recorder.run_started(self.state.ref)
         self._spawn(self._watch_deadline())
         try:
             await self._happen(begun, started_s)

@@ -12,7 +12,7 @@ from agent_runtime.spec.hooks import Hook, HookContext, consult
 from agent_runtime.tools.tool import Tool, ToolContext, schema_tool
 
 RETRIEVER = "retriever"
-"""The origin of a tool that searches."""
+"""What the origin of a tool that searches begins with; its own name follows."""
 SAVE_MEMORY = "save_memory"
 SEARCH_SCHEMA: Mapping[str, Any] = {
     "type": "object",
@@ -49,7 +49,7 @@ def _retriever(one: Retriever, hooks: Sequence[Hook]) -> Tool:
         return str(text)
 
     name = "retriever_" + re.sub(r"[^A-Za-z0-9]+", "_", one.name)
-    facts: dict[str, Any] = {"risk": "read", "idempotent": True, "origin": RETRIEVER}
+    facts: dict[str, Any] = {"risk": "read", "idempotent": True, "origin": f"{RETRIEVER}:{one.name}"}
     return schema_tool(name, f"Search {one.name} for documents.", SEARCH_SCHEMA, search, **facts)
 
 

@@ -159,7 +159,6 @@ class TemporalRuntime:
         begun = Begun(request.input, request.images)
         run = RunInput(state, self._settings, now_s, begun, None, plans_of(spec))
         limit = None if spec.limits.pause_while_asking else admitted.timeout_s + self._settings.grace_s
-        self.services.recorder.run_started(admitted.ref)
         await self._client.start_workflow(
             AgentRun.run,
             run,

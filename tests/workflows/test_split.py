@@ -28,7 +28,7 @@ from agent_runtime.temporal.workers import Crew, Tuning
 from agent_runtime.tools.access import AutoApprove
 from tests.agent_runtime.cast import ANN, Props, calls
 from tests.agent_runtime.lab import Lab
-from tests.agent_runtime.test_telemetry import metric_points
+from tests.agent_runtime.test_telemetry import metric_points, started_and_ended
 from tests.e2e.processes import Process
 from tests.workflows import troupe
 from tests.workflows.conftest import Stage
@@ -150,6 +150,16 @@ async def test_row_55_models_and_tools_have_places_of_their_own(stage: Stage, cl
     assert {end.text for end in ends} == {"ok"}
     assert props.running_max == 1
     assert llm.running_max == 2
+
+
+async def test_row_34_41_child_workflows_are_counted_as_started_too(stage: Stage, client: Client) -> None:
+    reader = InMemoryMetricReader()
+    llm = ScriptedLLM({"main": [calls("subagent_kid", query="x"), Line("ok")], "kid": [Line("kid")]})
+    services = replace(stage.services(llm), recorder=OtelRecorder(meters=MeterProvider([reader])))
+    one = Agent("main", services=services, sub_agents=[Agent("kid")], policy=AutoApprove(), principal=ANN)
+    async with stage.playing(one):
+        await one.run("go")
+    assert started_and_ended(reader) == {"main": (1, 1), "kid": (1, 1)}
 
 
 async def test_row_54_what_waits_for_workers_is_measured(stage: Stage, client: Client) -> None:
