@@ -16,7 +16,10 @@ from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.desk.admission import check_services
 from agent_runtime.desk.services import Services
+from agent_runtime.ports import Blobs
 from agent_runtime.spec.agent import KEY_LIKE
+from agent_runtime.stores.blobs import FileBlobs, RedisBlobs
+from agent_runtime.stores.redis import connect
 from agent_runtime.telemetry.export import ExportingRecorder
 from sdk_client import LLMClient
 
@@ -25,7 +28,8 @@ ENVIRONMENTS = ("development", "production")
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """`store` is `memory`, a path of a SQLite file, or a redis:// URL; keys are references (env:, file:)."""
+    """`store` is `memory`, a path of a SQLite file, or a redis:// URL; `blobs` a folder, or a redis:// URL; keys are
+    references (env:, file:)."""
 
     gateway_url: str = "http://127.0.0.1:8080/v1"
     gateway_key: str = "env:METERWAY_DEMO_KEY"
@@ -55,7 +59,7 @@ SETTINGS = {
     "namespace": "METERWAY_TEMPORAL_NAMESPACE",
     "queue": "METERWAY_AGENT_QUEUE",
     "payload_key": "METERWAY_PAYLOAD_KEY",
-    "blobs": "METERWAY_PAYLOAD_FOLDER",
+    "blobs": "METERWAY_PAYLOAD_STORE",
     "environment": "METERWAY_ENVIRONMENT",
     "otlp_endpoint": "METERWAY_OTLP_ENDPOINT",
     "heartbeat_s": "METERWAY_AGENT_HEARTBEAT_S",
@@ -104,21 +108,33 @@ def collector_problem(endpoint: str) -> str | None:
     return f"METERWAY_OTLP_ENDPOINT is {endpoint!r}; in production it has to be https"
 
 
+REDIS = ("redis://", "rediss://")
+
+
+def blobs_of(config: RuntimeConfig) -> Blobs | None:
+    """Where large payloads of runs on Temporal lie; None for in its history."""
+    if config.blobs is None:
+        return None
+    return RedisBlobs(connect(config.blobs)) if config.blobs.startswith(REDIS) else FileBlobs(Path(config.blobs))
+
+
 def services_of(config: RuntimeConfig) -> Services:
     client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key))
     more: dict[str, Any] = {"closers": (client.close,)}
+    if (blobs := blobs_of(config)) is not None:
+        more |= {"blobs": blobs, "closers": (client.close, blobs.close)}
     if config.otlp_endpoint:
         if config.production and (why := collector_problem(config.otlp_endpoint)) is not None:
             raise ConfigError(why)
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.admin_url is not None:
         treasurer = GatewayTreasurer(config.admin_url, config.admin_key)
-        more |= {"treasurer": treasurer, "closers": (client.close, treasurer.close)}
+        more |= {"treasurer": treasurer, "closers": (*more["closers"], treasurer.close)}
     if config.store == "memory":
         return local_services(client, **more)
     if config.keep_s is not None:
         more["keep_s"] = config.keep_s
-    if config.store.startswith(("redis://", "rediss://")):
+    if config.store.startswith(REDIS):
         return redis_services(client, config.store, **more)
     return sqlite_services(client, Path(config.store), **more)
 

@@ -188,6 +188,21 @@ class Roster(Protocol):
     async def present(self, queue: str) -> list[str]: ...
 
 
+class Blobs(Protocol):
+    """Where large payloads lie, as `run/hash of the content`: to put one again is harmless."""
+
+    async def put(self, name: str, data: bytes) -> None: ...
+    async def get(self, name: str) -> bytes:
+        """Raises ConfigError where it is not any more."""
+        ...
+
+    async def erase(self, run_ids: Collection[str]) -> None:
+        """With those of the runs below them."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Memory(Protocol):
     @property
     def distributed(self) -> bool: ...
