@@ -183,6 +183,11 @@ class TemporalRuntime:
                 )
             await clock.sleep_s(POLLERS_EVERY_S)
 
+    async def ready(self) -> str | None:
+        """Why Temporal cannot be worked with; None if it can."""
+        healthy = await self._client.service_client.check_health(timeout=timedelta(seconds=CONNECT_S))
+        return None if healthy else "Temporal does not serve"
+
     async def polled(self, queue: str) -> bool:
         """Whether a worker is on the roster, and somebody asks for workflows and for activities there."""
         if not await self.services.roster.present(queue):
