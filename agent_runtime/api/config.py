@@ -33,9 +33,13 @@ class RuntimeConfig:
 
     gateway_url: str = "http://127.0.0.1:8080/v1"
     gateway_key: str = "env:METERWAY_DEMO_KEY"
+    gateway_ca: str | None = None
     store: str = "meterway-agents.db"
     temporal: str = "127.0.0.1:7233"
     namespace: str = "default"
+    temporal_ca: str | None = None
+    temporal_cert: str | None = None
+    temporal_cert_key: str | None = None
     queue: str = "meterway"
     payload_key: str | None = None
     blobs: str | None = None
@@ -54,9 +58,13 @@ class RuntimeConfig:
 SETTINGS = {
     "gateway_url": "METERWAY_GATEWAY_URL",
     "gateway_key": "METERWAY_AGENT_KEY",
+    "gateway_ca": "METERWAY_GATEWAY_CA_FILE",
     "store": "METERWAY_AGENT_STORE",
     "temporal": "METERWAY_TEMPORAL",
     "namespace": "METERWAY_TEMPORAL_NAMESPACE",
+    "temporal_ca": "METERWAY_TEMPORAL_CA_FILE",
+    "temporal_cert": "METERWAY_TEMPORAL_CERT_FILE",
+    "temporal_cert_key": "METERWAY_TEMPORAL_KEY_FILE",
     "queue": "METERWAY_AGENT_QUEUE",
     "payload_key": "METERWAY_PAYLOAD_KEY",
     "blobs": "METERWAY_PAYLOAD_STORE",
@@ -67,6 +75,7 @@ SETTINGS = {
     "admin_url": "METERWAY_ADMIN_URL",
     "admin_key": "METERWAY_ADMIN_KEY",
 }
+FILES = ("gateway_ca", "temporal_ca", "temporal_cert", "temporal_cert_key")
 SECONDS = ("heartbeat_s", "keep_s")
 SECRET_SETTINGS = ("gateway_key", "payload_key", "admin_key")
 
@@ -87,6 +96,12 @@ def checked(config: RuntimeConfig) -> RuntimeConfig:
         raise ConfigError(f"METERWAY_ENVIRONMENT is {config.environment!r}; give one of {list(ENVIRONMENTS)!r}")
     if KEY_LIKE.search(config.gateway_url):
         raise ConfigError("METERWAY_GATEWAY_URL holds a key; give it as METERWAY_AGENT_KEY")
+    for field in FILES:
+        path = getattr(config, field)
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"{SETTINGS[field]} is {path!r}, which is no file; give a PEM file")
+    if (config.temporal_cert is None) != (config.temporal_cert_key is None):
+        raise ConfigError("METERWAY_TEMPORAL_CERT_FILE and METERWAY_TEMPORAL_KEY_FILE belong together; give both")
     return config
 
 
@@ -119,7 +134,7 @@ def blobs_of(config: RuntimeConfig) -> Blobs | None:
 
 
 def services_of(config: RuntimeConfig) -> Services:
-    client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key))
+    client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key), ca_file=config.gateway_ca)
     more: dict[str, Any] = {"closers": (client.close,)}
     if (blobs := blobs_of(config)) is not None:
         more |= {"blobs": blobs, "closers": (client.close, blobs.close)}
@@ -128,7 +143,7 @@ def services_of(config: RuntimeConfig) -> Services:
             raise ConfigError(why)
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.admin_url is not None:
-        treasurer = GatewayTreasurer(config.admin_url, config.admin_key)
+        treasurer = GatewayTreasurer(config.admin_url, config.admin_key, ca_file=config.gateway_ca)
         more |= {"treasurer": treasurer, "closers": (*more["closers"], treasurer.close)}
     if config.store == "memory":
         return local_services(client, **more)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowHistory
+from temporalio.service import TLSConfig
 
 from agent_runtime.api.agent import Agent
 from agent_runtime.api.config import RuntimeConfig, blobs_of
@@ -33,13 +34,28 @@ def codec_of(config: RuntimeConfig, blobs: Blobs | None) -> Codec | None:
     return Codec(blobs=blobs, key=key)
 
 
+def tls_of(config: RuntimeConfig) -> TLSConfig | None:
+    """None is in the clear, as a development server speaks. A certificate of one's own needs its key."""
+    files = (config.temporal_ca, config.temporal_cert, config.temporal_cert_key)
+    authority, certificate, key = (None if path is None else Path(path).read_bytes() for path in files)
+    if authority is None and certificate is None:
+        return None
+    return TLSConfig(server_root_ca_cert=authority, client_cert=certificate, client_private_key=key)
+
+
 def settings_of(config: RuntimeConfig) -> Settings:
     return Settings(queue=config.queue, heartbeat_s=config.heartbeat_s)
 
 
 async def client_of(config: RuntimeConfig, services: Services) -> Client:
     codec, tracer = codec_of(config, services.blobs), services.recorder.tracer
-    return await connect(config.temporal, namespace=config.namespace, codec=codec, tracer=tracer)
+    return await connect(
+        config.temporal,
+        namespace=config.namespace,
+        codec=codec,
+        tracer=tracer,
+        tls=await asyncio.to_thread(tls_of, config),
+    )
 
 
 def specs_of(agents: list[Agent]) -> list[AgentSpec]:
@@ -60,7 +76,8 @@ async def on_temporal(
     async with AsyncExitStack() as stack:
         if development:
             address = await stack.enter_async_context(temporary(own_folder()))
-            client = await client_of(replace(config, temporal=address, namespace="default"), services)
+            own = replace(config, temporal=address, namespace="default", temporal_ca=None, temporal_cert=None)
+            client = await client_of(own, services)
             await stack.enter_async_context(Crew(client, specs_of(agents), services, config.queue))
         else:
             client = await client_of(config, services)

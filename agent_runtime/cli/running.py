@@ -23,6 +23,7 @@ from agent_runtime.serve.app import agent_app
 from agent_runtime.serve.health import Check, health_routes, server
 from agent_runtime.temporal.runtime import TemporalRuntime
 from agent_runtime.temporal.workers import Crew, Tuning
+from sdk_client.client import trusted
 
 LOG = logging.getLogger("meterway.agent")
 GATEWAY_CHECK_S = 2.0
@@ -65,9 +66,10 @@ async def run_once(agent: Agent, text: str, who: Principal, how: Ask, *, show_js
     return 0 if outcome.error is None else 1
 
 
-async def gateway_ready(url: str) -> str | None:
-    async with httpx.AsyncClient(timeout=GATEWAY_CHECK_S, trust_env=False) as http:
-        answer = await http.get(url.rstrip("/").removesuffix("/v1") + "/health/ready")
+async def gateway_ready(config: RuntimeConfig) -> str | None:
+    verify = trusted(config.gateway_ca)
+    async with httpx.AsyncClient(timeout=GATEWAY_CHECK_S, verify=verify, trust_env=False) as http:
+        answer = await http.get(config.gateway_url.rstrip("/").removesuffix("/v1") + "/health/ready")
     return None if answer.status_code == 200 else f"the gateway answers {answer.status_code}"
 
 
@@ -86,7 +88,7 @@ def checks_of(config: RuntimeConfig, services: Services, runtime: TemporalRuntim
         await services.runs.find("health")
         return None
 
-    checks: dict[str, Check] = {"gateway": lambda: gateway_ready(config.gateway_url), "store": store}
+    checks: dict[str, Check] = {"gateway": lambda: gateway_ready(config), "store": store}
     endpoint = config.otlp_endpoint
     if endpoint is not None:
         checks["collector"] = lambda: collector_ready(endpoint)

@@ -7,6 +7,7 @@ import httpx
 from agent_runtime.connectors import secrets
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.domain.values import RunRef
+from sdk_client.client import trusted
 
 TIMEOUT_S = 10.0
 NANO = Decimal(10) ** 9
@@ -20,12 +21,18 @@ class GatewayTreasurer:
         admin_url: str,
         admin_key: str,
         *,
+        ca_file: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         headers = {"authorization": f"Bearer {secrets.resolved(admin_key)}"}
         url = admin_url.rstrip("/") + "/admin/v1/"
         self._http = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport, trust_env=False
+            base_url=url,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            verify=trusted(ca_file),
+            transport=transport,
+            trust_env=False,
         )
 
     async def close(self) -> None:

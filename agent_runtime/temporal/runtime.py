@@ -25,7 +25,7 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from agent_runtime.contracts.errors import (
     AgentError,
@@ -71,13 +71,22 @@ ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReaso
 
 
 async def connect(
-    address: str, *, namespace: str = "default", codec: Codec | None = None, tracer: Tracer | None = None
+    address: str,
+    *,
+    namespace: str = "default",
+    codec: Codec | None = None,
+    tracer: Tracer | None = None,
+    tls: TLSConfig | None = None,
 ) -> Client:
     """Also makes sure that the search attributes exist. `tracer`: of the recorder; else OpenTelemetry's global one."""
     try:
         async with asyncio.timeout(CONNECT_S):
             client = await Client.connect(
-                address, namespace=namespace, data_converter=converter(codec), interceptors=[Tracing(tracer)]
+                address,
+                namespace=namespace,
+                data_converter=converter(codec),
+                interceptors=[Tracing(tracer)],
+                tls=tls,
             )
     except (RuntimeError, TimeoutError) as error:
         raise ConfigError(f"Temporal does not answer at {address!r}; start it or give another address") from error
