@@ -36,7 +36,7 @@ from tests.workflows.troupe import TURNS
 WORKERS = 3
 HEARTBEAT_S = 2.0
 CALLS_WAIT_S = 60.0
-KILL_EVERY_S = (0.3, 1.2)
+KILL_EVERY_S = (0.1, 0.8)
 COMMAND = str(Path(sys.executable).parent / "meterway-agent")
 
 
@@ -65,17 +65,17 @@ class Crowd:
         return Process(folder, *command, environ=self._environ)
 
     async def kill_amid_work(self, dice: random.Random, busy: Callable[[int], Awaitable[bool]]) -> bool:
-        """One of them, if it has work in its hands; it is frozen while that is found out."""
-        place = dice.randrange(WORKERS)
-        worker = self.processes[place]
-        worker.signal(signal.SIGSTOP)
-        if not await busy(worker.pid):
+        """One of those that have work in their hands, if any has; each is frozen while that is found out."""
+        for place in dice.sample(range(WORKERS), WORKERS):
+            worker = self.processes[place]
+            worker.signal(signal.SIGSTOP)
+            if await busy(worker.pid):
+                worker.signal(signal.SIGKILL)
+                await asyncio.to_thread(worker.ended)
+                self.processes[place] = await asyncio.to_thread(self._start)
+                return True
             worker.signal(signal.SIGCONT)
-            return False
-        worker.signal(signal.SIGKILL)
-        await asyncio.to_thread(worker.ended)
-        self.processes[place] = await asyncio.to_thread(self._start)
-        return True
+        return False
 
     def stop(self) -> None:
         for process in self.processes:
