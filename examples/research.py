@@ -60,6 +60,6 @@ agent = Agent(
     tools=[search, publish],
     sub_agents=[reader],
     policy=AllowList("search", "subagent_reader"),
-    limits=Limits(iterations_max=6, nano_usd_max=500_000_000),
+    limits=Limits(iterations_max=6, tokens_max=200_000),
     hooks=[pii_redaction(), injection_signs()],
 )

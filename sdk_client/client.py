@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,11 @@ from sdk_client.values import CallContext, Delta, Message, Reply, Tool
 TIMEOUT_S = 600.0
 ATTEMPTS_MAX = 3
 NO_CONTEXT = CallContext()
+
+
+def trusted(ca_file: str | None) -> ssl.SSLContext | bool:
+    """For httpx: whose certificates are accepted. A file takes the place of the usual authorities."""
+    return True if ca_file is None else ssl.create_default_context(cafile=ca_file)
 
 
 class LLMStream:
@@ -55,7 +61,10 @@ class LLMStream:
 
 
 class LLMClient:
-    """`key` and `base_url` (which ends with /v1) are the gateway's. Close it, or use it with `async with`."""
+    """`key` and `base_url` (which ends with /v1) are the gateway's, `ca_file` says who signed its certificate.
+
+    Close it, or use it with `async with`.
+    """
 
     def __init__(
         self,
@@ -64,12 +73,14 @@ class LLMClient:
         *,
         timeout_s: float = TIMEOUT_S,
         attempts_max: int = ATTEMPTS_MAX,
+        ca_file: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._key = key
         self._timeout_s = timeout_s
         self._attempts_max = attempts_max
-        self._http = httpx.AsyncClient(base_url=base_url.rstrip("/") + "/", transport=transport, trust_env=False)
+        url = base_url.rstrip("/") + "/"
+        self._http = httpx.AsyncClient(base_url=url, verify=trusted(ca_file), transport=transport, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ import httpx
 from tenacity import Retrying
 
 from sdk_client import counting, wire
-from sdk_client.client import ATTEMPTS_MAX, NO_CONTEXT, TIMEOUT_S
+from sdk_client.client import ATTEMPTS_MAX, NO_CONTEXT, TIMEOUT_S, trusted
 from sdk_client.retrying import policy, translated
 from sdk_client.streaming import ReplyStream
 from sdk_client.values import CallContext, Delta, Message, Reply, Tool
@@ -51,7 +51,10 @@ class LLMStreamSync:
 
 
 class LLMClientSync:
-    """`key` and `base_url` (which ends with /v1) are the gateway's. Close it, or use it with `with`."""
+    """`key` and `base_url` (which ends with /v1) are the gateway's, `ca_file` says who signed its certificate.
+
+    Close it, or use it with `with`.
+    """
 
     def __init__(
         self,
@@ -60,12 +63,14 @@ class LLMClientSync:
         *,
         timeout_s: float = TIMEOUT_S,
         attempts_max: int = ATTEMPTS_MAX,
+        ca_file: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._key = key
         self._timeout_s = timeout_s
         self._attempts_max = attempts_max
-        self._http = httpx.Client(base_url=base_url.rstrip("/") + "/", transport=transport, trust_env=False)
+        url = base_url.rstrip("/") + "/"
+        self._http = httpx.Client(base_url=url, verify=trusted(ca_file), transport=transport, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

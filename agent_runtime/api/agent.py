@@ -12,6 +12,7 @@ from agent_runtime.api.handle import Handle, Runtime
 from agent_runtime.api.services import local_services
 from agent_runtime.contracts.errors import ConfigError, NotAllowed
 from agent_runtime.contracts.run import RunOutcome, RunRequest, RunResult
+from agent_runtime.desk.admission import check_services
 from agent_runtime.desk.services import Services
 from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.limits import Limits, Mode
@@ -85,7 +86,9 @@ class Agent:
         self.services = services or (None if llm is None else local_services(llm))
         self._principal = principal
         self._runtime: Runtime | None = None
-        self.spec = _spec(name, instructions, schema, given, self.services)
+        self.spec = _spec(name, instructions, schema, given)
+        if self.services is not None:
+            check_services(self.spec, self.services)
 
     @property
     def fingerprint(self) -> str:
@@ -215,20 +218,15 @@ async def _decide(handle: Handle, on_approval: OnApproval, decider: Principal | 
             await handle.reject(approval.id, decider)
 
 
-def _spec(
-    name: str, instructions: str, output: Mapping[str, Any] | None, facts: dict[str, Any], services: Services | None
-) -> AgentSpec:
+def _spec(name: str, instructions: str, output: Mapping[str, Any] | None, facts: dict[str, Any]) -> AgentSpec:
     model = facts.pop("model", "assistant")
     tools = tuple(facts.pop("tools", ()))
     sub_agents = tuple(one.spec for one in facts.pop("sub_agents", ()))
     retrievers = tuple(facts.pop("retrievers", ()))
     memory = facts.pop("memory", None)
-    store = None if services is None else services.memory
-    if memory is not None and services is not None and store is None:
-        raise ConfigError(f"agent {name!r}: memory is asked for and services.memory is None; use sqlite_services")
     retrieval = facts.pop("retrieval", "agentic")
     asked = retrievers if retrieval != "prefetch" else ()
-    extra = knowledge_tools(name, asked, memory, store, facts.get("hooks", ()))
+    extra = knowledge_tools(name, asked, memory, facts.get("hooks", ()))
     several: dict[str, Any] = {key: tuple(facts.pop(key, ())) for key in ("authorizers", "approvers", "hooks")}
     return AgentSpec(
         name=name,

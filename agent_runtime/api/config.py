@@ -4,7 +4,6 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +14,12 @@ from agent_runtime.connectors import secrets
 from agent_runtime.connectors.remote import LOOPBACK
 from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.desk.admission import check_services
 from agent_runtime.desk.services import Services
+from agent_runtime.ports import Blobs
 from agent_runtime.spec.agent import KEY_LIKE
+from agent_runtime.stores.blobs import FileBlobs, RedisBlobs
+from agent_runtime.stores.redis import connect
 from agent_runtime.telemetry.export import ExportingRecorder
 from sdk_client import LLMClient
 
@@ -25,13 +28,18 @@ ENVIRONMENTS = ("development", "production")
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """`store` is `memory`, a path of a SQLite file, or a redis:// URL; keys are references (env:, file:)."""
+    """`store` is `memory`, a path of a SQLite file, or a redis:// URL; `blobs` a folder, or a redis:// URL; keys are
+    references (env:, file:)."""
 
     gateway_url: str = "http://127.0.0.1:8080/v1"
     gateway_key: str = "env:METERWAY_DEMO_KEY"
+    gateway_ca: str | None = None
     store: str = "meterway-agents.db"
     temporal: str = "127.0.0.1:7233"
     namespace: str = "default"
+    temporal_ca: str | None = None
+    temporal_cert: str | None = None
+    temporal_cert_key: str | None = None
     queue: str = "meterway"
     payload_key: str | None = None
     blobs: str | None = None
@@ -50,12 +58,16 @@ class RuntimeConfig:
 SETTINGS = {
     "gateway_url": "METERWAY_GATEWAY_URL",
     "gateway_key": "METERWAY_AGENT_KEY",
+    "gateway_ca": "METERWAY_GATEWAY_CA_FILE",
     "store": "METERWAY_AGENT_STORE",
     "temporal": "METERWAY_TEMPORAL",
     "namespace": "METERWAY_TEMPORAL_NAMESPACE",
+    "temporal_ca": "METERWAY_TEMPORAL_CA_FILE",
+    "temporal_cert": "METERWAY_TEMPORAL_CERT_FILE",
+    "temporal_cert_key": "METERWAY_TEMPORAL_KEY_FILE",
     "queue": "METERWAY_AGENT_QUEUE",
     "payload_key": "METERWAY_PAYLOAD_KEY",
-    "blobs": "METERWAY_PAYLOAD_FOLDER",
+    "blobs": "METERWAY_PAYLOAD_STORE",
     "environment": "METERWAY_ENVIRONMENT",
     "otlp_endpoint": "METERWAY_OTLP_ENDPOINT",
     "heartbeat_s": "METERWAY_AGENT_HEARTBEAT_S",
@@ -63,10 +75,9 @@ SETTINGS = {
     "admin_url": "METERWAY_ADMIN_URL",
     "admin_key": "METERWAY_ADMIN_KEY",
 }
+FILES = ("gateway_ca", "temporal_ca", "temporal_cert", "temporal_cert_key")
 SECONDS = ("heartbeat_s", "keep_s")
 SECRET_SETTINGS = ("gateway_key", "payload_key", "admin_key")
-TOP_UP_USD = Decimal(1)
-"""By so much a run's budget grows each time that a person allows it."""
 
 
 def config_of(environ: Mapping[str, str]) -> RuntimeConfig:
@@ -85,6 +96,12 @@ def checked(config: RuntimeConfig) -> RuntimeConfig:
         raise ConfigError(f"METERWAY_ENVIRONMENT is {config.environment!r}; give one of {list(ENVIRONMENTS)!r}")
     if KEY_LIKE.search(config.gateway_url):
         raise ConfigError("METERWAY_GATEWAY_URL holds a key; give it as METERWAY_AGENT_KEY")
+    for field in FILES:
+        path = getattr(config, field)
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"{SETTINGS[field]} is {path!r}, which is no file; give a PEM file")
+    if (config.temporal_cert is None) != (config.temporal_cert_key is None):
+        raise ConfigError("METERWAY_TEMPORAL_CERT_FILE and METERWAY_TEMPORAL_KEY_FILE belong together; give both")
     return config
 
 
@@ -106,21 +123,33 @@ def collector_problem(endpoint: str) -> str | None:
     return f"METERWAY_OTLP_ENDPOINT is {endpoint!r}; in production it has to be https"
 
 
+REDIS = ("redis://", "rediss://")
+
+
+def blobs_of(config: RuntimeConfig) -> Blobs | None:
+    """Where large payloads of runs on Temporal lie; None for in its history."""
+    if config.blobs is None:
+        return None
+    return RedisBlobs(connect(config.blobs)) if config.blobs.startswith(REDIS) else FileBlobs(Path(config.blobs))
+
+
 def services_of(config: RuntimeConfig) -> Services:
-    client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key))
+    client = LLMClient(config.gateway_url, secrets.resolved(config.gateway_key), ca_file=config.gateway_ca)
     more: dict[str, Any] = {"closers": (client.close,)}
+    if (blobs := blobs_of(config)) is not None:
+        more |= {"blobs": blobs, "closers": (client.close, blobs.close)}
     if config.otlp_endpoint:
         if config.production and (why := collector_problem(config.otlp_endpoint)) is not None:
             raise ConfigError(why)
         more["recorder"] = ExportingRecorder(config.otlp_endpoint, "meterway-agent", config.environment)
     if config.admin_url is not None:
-        treasurer = GatewayTreasurer(config.admin_url, config.admin_key, top_up_usd=TOP_UP_USD)
-        more |= {"treasurer": treasurer, "closers": (client.close, treasurer.close)}
+        treasurer = GatewayTreasurer(config.admin_url, config.admin_key, ca_file=config.gateway_ca)
+        more |= {"treasurer": treasurer, "closers": (*more["closers"], treasurer.close)}
     if config.store == "memory":
         return local_services(client, **more)
     if config.keep_s is not None:
         more["keep_s"] = config.keep_s
-    if config.store.startswith(("redis://", "rediss://")):
+    if config.store.startswith(REDIS):
         return redis_services(client, config.store, **more)
     return sqlite_services(client, Path(config.store), **more)
 
@@ -140,6 +169,7 @@ def load_agents(names: str, services: Services) -> list[Agent]:
         if not isinstance(made, Agent):
             raise ConfigError(f"agents names {name!r}, which is no agent but {type(made).__name__}")
         made.services = made.services or services
+        check_services(made.spec, made.services)
         agents.append(made)
     if not agents:
         raise ConfigError("agents is empty; name at least one, such as examples.research:agent")

@@ -55,6 +55,9 @@ def worker(
     agents: Agents,
     temporal: Temporal = None,
     health_port: Annotated[int, typer.Option(help="of /healthz and /readyz; 0 for none")] = 0,
+    health_host: Annotated[
+        str, typer.Option(help="where they listen; 0.0.0.0 for probes from elsewhere")
+    ] = "127.0.0.1",
     activities: Annotated[int | None, typer.Option(help="at the same time, for each queue")] = None,
     workflow_tasks: Annotated[int | None, typer.Option(help="at the same time, for each queue")] = None,
     per_second: Annotated[float | None, typer.Option(help="activities begun each second, for each queue")] = None,
@@ -66,7 +69,7 @@ def worker(
     """Work for agents: poll their queues and those of all agents below them."""
     config = inside(config_of(environ()), temporal=temporal)
     tuning = Tuning(workflow_tasks, activities, per_second, models, tools, cached_workflows, grace_s)
-    done(work(config, agents, tuning, health_port))
+    done(work(config, agents, tuning, health_host, health_port))
 
 
 @app.command()

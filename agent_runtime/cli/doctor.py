@@ -45,7 +45,7 @@ class Doctor:
     async def examine(self) -> list[Finding]:
         checks: dict[str, Callable[[], Awaitable[str | None]]] = {
             "fallback": self._fallback,
-            "rate_limits": lambda: gateway_ready(self._config.gateway_url),
+            "rate_limits": lambda: gateway_ready(self._config),
             "cost": self._cost,
             "errors": self._errors,
             "timeouts": self._timeouts,
@@ -69,7 +69,9 @@ class Doctor:
         return Finding(name, why is None, why or "as it should be")
 
     async def _fallback(self) -> str | None:
-        client = LLMClient(self._config.gateway_url, secrets.resolved(self._config.gateway_key), timeout_s=CHECK_S)
+        config = self._config
+        key = secrets.resolved(config.gateway_key)
+        client = LLMClient(config.gateway_url, key, timeout_s=CHECK_S, ca_file=config.gateway_ca)
         async with client:
             try:
                 known = await client.models()

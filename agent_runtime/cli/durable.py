@@ -5,16 +5,19 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowHistory
+from temporalio.service import TLSConfig
 
 from agent_runtime.api.agent import Agent
-from agent_runtime.api.config import RuntimeConfig
+from agent_runtime.api.config import RuntimeConfig, blobs_of
 from agent_runtime.connectors import secrets
 from agent_runtime.desk.services import Services
+from agent_runtime.ports import Blobs
 from agent_runtime.spec.agent import AgentSpec
-from agent_runtime.temporal.codec import Codec, FileBlobs
+from agent_runtime.temporal.codec import Codec
 from agent_runtime.temporal.devserver import temporary
 from agent_runtime.temporal.lines import under_way
 from agent_runtime.temporal.runtime import TemporalRuntime, connect
@@ -24,11 +27,20 @@ from agent_runtime.temporal.workers import Crew, Tuning, queues, replayer
 DRAIN_LOOK_S = 1.0
 
 
-def codec_of(config: RuntimeConfig) -> Codec | None:
-    if config.payload_key is None and config.blobs is None:
+def codec_of(config: RuntimeConfig, blobs: Blobs | None) -> Codec | None:
+    if config.payload_key is None and blobs is None:
         return None
     key = None if config.payload_key is None else secrets.resolved(config.payload_key)
-    return Codec(blobs=None if config.blobs is None else FileBlobs(Path(config.blobs)), key=key)
+    return Codec(blobs=blobs, key=key)
+
+
+def tls_of(config: RuntimeConfig) -> TLSConfig | None:
+    """None is in the clear, as a development server speaks. A certificate of one's own needs its key."""
+    files = (config.temporal_ca, config.temporal_cert, config.temporal_cert_key)
+    authority, certificate, key = (None if path is None else Path(path).read_bytes() for path in files)
+    if authority is None and certificate is None:
+        return None
+    return TLSConfig(server_root_ca_cert=authority, client_cert=certificate, client_private_key=key)
 
 
 def settings_of(config: RuntimeConfig) -> Settings:
@@ -36,8 +48,14 @@ def settings_of(config: RuntimeConfig) -> Settings:
 
 
 async def client_of(config: RuntimeConfig, services: Services) -> Client:
-    tracer = services.recorder.tracer
-    return await connect(config.temporal, namespace=config.namespace, codec=codec_of(config), tracer=tracer)
+    codec, tracer = codec_of(config, services.blobs), services.recorder.tracer
+    return await connect(
+        config.temporal,
+        namespace=config.namespace,
+        codec=codec,
+        tracer=tracer,
+        tls=await asyncio.to_thread(tls_of, config),
+    )
 
 
 def specs_of(agents: list[Agent]) -> list[AgentSpec]:
@@ -58,7 +76,8 @@ async def on_temporal(
     async with AsyncExitStack() as stack:
         if development:
             address = await stack.enter_async_context(temporary(own_folder()))
-            client = await connect(address, codec=codec_of(config), tracer=services.recorder.tracer)
+            own = replace(config, temporal=address, namespace="default", temporal_ca=None, temporal_cert=None)
+            client = await client_of(own, services)
             await stack.enter_async_context(Crew(client, specs_of(agents), services, config.queue))
         else:
             client = await client_of(config, services)
@@ -75,11 +94,15 @@ def crew_of(client: Client, agents: list[Agent], services: Services, config: Run
 async def replay(folder: Path, config: RuntimeConfig) -> list[tuple[str, str | None]]:
     """Each recorded history with what it says of this code: None if it goes the same way."""
     told: list[tuple[str, str | None]] = []
+    blobs = blobs_of(config)
+    codec = codec_of(config, blobs)
     for path in await asyncio.to_thread(lambda: sorted(folder.glob("*.json"))):
         history = WorkflowHistory.from_json(path.stem, await asyncio.to_thread(path.read_text))
-        result = await replayer(codec_of(config)).replay_workflow(history, raise_on_replay_failure=False)
+        result = await replayer(codec).replay_workflow(history, raise_on_replay_failure=False)
         failure = result.replay_failure
         told.append((path.name, None if failure is None else str(failure).splitlines()[0]))
+    if blobs is not None:
+        await blobs.close()
     return told
 
 

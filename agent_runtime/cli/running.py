@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from enum import StrEnum
@@ -24,6 +23,7 @@ from agent_runtime.serve.app import agent_app
 from agent_runtime.serve.health import Check, health_routes, server
 from agent_runtime.temporal.runtime import TemporalRuntime
 from agent_runtime.temporal.workers import Crew, Tuning
+from sdk_client.client import trusted
 
 LOG = logging.getLogger("meterway.agent")
 GATEWAY_CHECK_S = 2.0
@@ -66,9 +66,10 @@ async def run_once(agent: Agent, text: str, who: Principal, how: Ask, *, show_js
     return 0 if outcome.error is None else 1
 
 
-async def gateway_ready(url: str) -> str | None:
-    async with httpx.AsyncClient(timeout=GATEWAY_CHECK_S, trust_env=False) as http:
-        answer = await http.get(url.rstrip("/").removesuffix("/v1") + "/health/ready")
+async def gateway_ready(config: RuntimeConfig) -> str | None:
+    verify = trusted(config.gateway_ca)
+    async with httpx.AsyncClient(timeout=GATEWAY_CHECK_S, verify=verify, trust_env=False) as http:
+        answer = await http.get(config.gateway_url.rstrip("/").removesuffix("/v1") + "/health/ready")
     return None if answer.status_code == 200 else f"the gateway answers {answer.status_code}"
 
 
@@ -80,29 +81,31 @@ async def collector_ready(endpoint: str) -> str | None:
     return None
 
 
-def worker_checks(
-    config: RuntimeConfig, services: Services, runtime: TemporalRuntime, crew: Crew
-) -> Mapping[str, Check]:
-    async def polling() -> str | None:
-        silent = [queue for queue in crew.queues if not await runtime.polled(queue)]
-        return f"nobody polls {silent[0]!r}" if silent else None
+def checks_of(config: RuntimeConfig, services: Services, runtime: TemporalRuntime | None) -> dict[str, Check]:
+    """Whatever a process of this runtime needs; `runtime` is None where its runs are its own."""
 
     async def store() -> str | None:
         await services.runs.find("health")
         return None
 
-    checks: dict[str, Check] = {
-        "polling": polling,
-        "gateway": lambda: gateway_ready(config.gateway_url),
-        "store": store,
-    }
+    checks: dict[str, Check] = {"gateway": lambda: gateway_ready(config), "store": store}
     endpoint = config.otlp_endpoint
     if endpoint is not None:
         checks["collector"] = lambda: collector_ready(endpoint)
+    if runtime is not None:
+        checks["temporal"] = runtime.ready
     return checks
 
 
-async def work(config: RuntimeConfig, names: str, tuning: Tuning, health_port: int) -> int:
+def polling_of(runtime: TemporalRuntime, crew: Crew) -> Check:
+    async def polling() -> str | None:
+        silent = [queue for queue in crew.queues if not await runtime.polled(queue)]
+        return f"nobody polls {silent[0]!r}" if silent else None
+
+    return polling
+
+
+async def work(config: RuntimeConfig, names: str, tuning: Tuning, health_host: str, health_port: int) -> int:
     services = services_of(config)
     agents = load_agents(names, services)
     client = await client_of(config, services)
@@ -111,8 +114,9 @@ async def work(config: RuntimeConfig, names: str, tuning: Tuning, health_port: i
         stack.push_async_callback(services.close)
         crew = await stack.enter_async_context(crew_of(client, agents, services, config, tuning))
         if health_port:
-            app = Starlette(routes=health_routes(worker_checks(config, services, runtime, crew)))
-            stack.push_async_callback(await listening(app, "127.0.0.1", health_port))
+            checks = {**checks_of(config, services, runtime), "polling": polling_of(runtime, crew)}
+            app = Starlette(routes=health_routes(checks))
+            stack.push_async_callback(await listening(app, health_host, health_port))
         for queue in crew.queues:
             LOG.info("%s works on %s", crew.name, queue)
         told = asyncio.ensure_future(until_told())
@@ -147,13 +151,13 @@ async def serve_agents(
     agents = load_agents(names, services)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(services.close)
+        runtime: TemporalRuntime | None = None
         if durable:
-            await stack.enter_async_context(on_temporal(config, agents, services, development=development))
+            runtime = await stack.enter_async_context(on_temporal(config, agents, services, development=development))
         else:
             for agent in agents:
                 stack.push_async_callback(agent.close)
-        checks: dict[str, Check] = {"gateway": lambda: gateway_ready(config.gateway_url)}
-        app = agent_app(agents, services, checks=checks)
+        app = agent_app(agents, services, checks=checks_of(config, services, runtime))
         stack.push_async_callback(await listening(app, host, port))
         LOG.info("serving %s on http://%s:%d", ", ".join(agent.spec.name for agent in agents), host, port)
         await until_told()

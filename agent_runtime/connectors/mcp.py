@@ -30,7 +30,8 @@ TOOLS_MAX = 500
 class McpServer:
     """Either `command` (stdio) or `url` (streamable HTTP). `allow` names the tools; ("*",) takes all of them.
 
-    `pins` holds the hash of each tool's schema as it was reviewed; a server that changes one is refused.
+    `pins` holds the hash of each tool's schema as it was reviewed; a server that changes one is refused, also
+    at the call: its answer comes from the session in which the hash was looked at.
     """
 
     name: str
@@ -85,14 +86,18 @@ class McpServer:
                 await asyncio.sleep(WAIT_S * attempt)
         raise AssertionError("the last attempt returns or raises")
 
-    def _tool(self, offered: Offered) -> Tool:
+    def _changed(self, offered: Offered) -> str | None:
         pinned, actual = self.pins.get(offered.name), schema_hash(offered)
-        if pinned is not None and pinned != actual:
-            raise ConfigError(
-                f"MCP server {self.name!r}: tool {offered.name!r} has changed "
-                f"(pinned {pinned[:12]}, now {actual[:12]}); "
-                "review it and pin it anew"
-            )
+        if pinned is None or pinned == actual:
+            return None
+        return (
+            f"MCP server {self.name!r}: tool {offered.name!r} has changed "
+            f"(pinned {pinned[:12]}, now {actual[:12]}); review it and pin it anew"
+        )
+
+    def _tool(self, offered: Offered) -> Tool:
+        if (why := self._changed(offered)) is not None:
+            raise ConfigError(why)
         name = f"mcp_{self.name}_{offered.name}"
         if not NAME.fullmatch(name):
             raise ConfigError(f"MCP server {self.name!r}: tool name {offered.name!r} cannot be used here")
@@ -108,7 +113,7 @@ class McpServer:
             run,
             idempotent=offered.name in self.idempotent,
             timeout_s=self.timeout_s,
-            version=actual,
+            version=schema_hash(offered),
             origin=f"mcp:{self.name}:{self.url or ' '.join(self.command)}",
         )
 
@@ -116,15 +121,24 @@ class McpServer:
         """Once: whether it may be repeated is not the server's to say. An error of the tool is one of ours."""
         try:
             async with asyncio.timeout(self.timeout_s), self._session() as client:
-                result = await client.call_tool(tool, dict(arguments))
+                result = await self._drifted(client, tool) or await client.call_tool(tool, dict(arguments))
         except (MCPError, httpx2.HTTPError, OSError, ExceptionGroup) as error:
             raise ToolError(f"MCP server {self.name!r} failed ({type(error).__name__})") from error
+        if isinstance(result, str):
+            raise ToolError(result)
         text = text_of(result)
         if len(text) > self.result_chars_max:
             text = f"{text[: self.result_chars_max]}\n[cut at {self.result_chars_max} characters]"
         if result.is_error:
             raise ToolError(text)
         return f"[from the MCP server {self.name!r}; untrusted]\n{text}"
+
+    async def _drifted(self, client: Client, tool: str) -> str | None:
+        """Why it is not called. A server may offer one thing when it is reviewed and another one when it is called."""
+        if tool not in self.pins:
+            return None
+        offered = next((one for one in await _all_tools(client) if one.name == tool), None)
+        return f"MCP server {self.name!r} offers no {tool!r} any more" if offered is None else self._changed(offered)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Client]:

@@ -7,6 +7,7 @@ import httpx
 from agent_runtime.connectors import secrets
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.domain.values import RunRef
+from sdk_client.client import trusted
 
 TIMEOUT_S = 10.0
 NANO = Decimal(10) ** 9
@@ -20,16 +21,18 @@ class GatewayTreasurer:
         admin_url: str,
         admin_key: str,
         *,
-        top_up_usd: Decimal,
+        ca_file: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        if top_up_usd <= 0:
-            raise ConfigError(f"top_up_usd is {top_up_usd!r}; give more than 0")
-        self._top_up_usd = top_up_usd
         headers = {"authorization": f"Bearer {secrets.resolved(admin_key)}"}
         url = admin_url.rstrip("/") + "/admin/v1/"
         self._http = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=TIMEOUT_S, transport=transport, trust_env=False
+            base_url=url,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            verify=trusted(ca_file),
+            transport=transport,
+            trust_env=False,
         )
 
     async def close(self) -> None:
@@ -42,16 +45,15 @@ class GatewayTreasurer:
         if answer.status_code not in (201, 409):
             raise _refused("open", answer)
 
-    async def top_up(self, ref: RunRef) -> tuple[int, int]:
+    async def top_up(self, ref: RunRef, nano_usd: int) -> None:
         path = f"tenants/{ref.principal.tenant}/budgets/{_id(ref)}"
         now = await self._http.get(path)
         if now.status_code != 200:
             raise _refused("read", now)
-        usd = Decimal(str(now.json()["usd"])) + self._top_up_usd
+        usd = Decimal(str(now.json()["usd"])) + Decimal(nano_usd) / NANO
         changed = await self._http.put(path, json=_budget(ref, usd), headers={"if-match": now.headers["etag"]})
         if changed.status_code != 200:
             raise _refused("raise", changed)
-        return 0, int(self._top_up_usd * NANO)
 
     async def close_run(self, ref: RunRef) -> None:
         """What was spent stays in the ledger; the budget itself is not needed any more."""

@@ -158,7 +158,7 @@ BY_KIND: dict[str, type[AgentError]] = {
         ToolError,
     )
 }
-OURS = frozenset({AgentError.kind, "bug", "unavailable", "output_invalid", "no_treasurer"})
+OURS = frozenset({AgentError.kind, "bug", "lost", "unavailable", "output_invalid", "no_treasurer"})
 NOT_RETRYABLE = frozenset(BY_KIND) - {"timeout", "no_workers", "too_many_runs", "tool"}
 
 

@@ -24,8 +24,30 @@ class Admitted:
     timeout_s: float
 
 
-def check(spec: AgentSpec, request: RunRequest) -> float:
+def check_services(spec: AgentSpec, services: Services) -> None:
+    """What the agent needs of them is there; a budget that nothing would hold is refused, rather than believed in."""
+    dear = next((one for one in spec.below() if one.limits.nano_usd_max is not None), None)
+    if dear is not None and services.treasurer is None:
+        raise ConfigError(
+            f"agent {dear.name!r}: limits.nano_usd_max is {dear.limits.nano_usd_max!r} and services.treasurer is None, "
+            "so that nothing would hold it; give a GatewayTreasurer (METERWAY_ADMIN_URL), or set limits.tokens_max"
+        )
+    forgetful = next((one for one in spec.below() if one.memory is not None), None)
+    if forgetful is not None and services.memory is None:
+        raise ConfigError(
+            f"agent {forgetful.name!r}: memory is asked for and services.memory is None; use sqlite_services"
+        )
+    limits = spec.limits
+    if limits.on_budget == "approve" and limits.tokens_max is None and limits.nano_usd_max is None:
+        raise ConfigError(
+            f"agent {spec.name!r}: limits.on_budget is 'approve' and there is no budget that a person could raise; "
+            "set limits.tokens_max or limits.nano_usd_max"
+        )
+
+
+def check(spec: AgentSpec, services: Services, request: RunRequest) -> float:
     """The time that the run has: the shorter of the agent's and the caller's."""
+    check_services(spec, services)
     if not request.principal.tenant:
         raise NotAllowed("the request has no tenant; every run needs one")
     if not request.input and not request.images:
@@ -65,7 +87,7 @@ async def give_back(services: Services, ref: RunRef) -> None:
 
 
 async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Admitted:
-    timeout_s = check(spec, request)
+    timeout_s = check(spec, services, request)
     whose = request.principal
     asked = None if request.request_id is None else f"{whose.tenant}/{spec.name}/{request.request_id}"
     if asked is not None and (known := await services.runs.find(asked)) is not None:
@@ -99,6 +121,7 @@ async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Adm
     if began != run_id:
         await give_back(services, ref)
         return await _attached(services, began, timeout_s)
+    services.recorder.run_started(ref)
     return Admitted(ref, True, timeout_s)
 
 

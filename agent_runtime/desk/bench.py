@@ -42,14 +42,21 @@ class Bench:
         started_s = clock.now_s()
         with self._services.recorder.span("tool.execute", ref, tool=tool.name):
             done = await self._hooked(ref, todo, tool)
-        error = None if not done.failed else "failed"
-        self._services.recorder.tool_call(ref, tool.name, clock.now_s() - started_s, error)
-        if (own := _counted_as(tool)) is not None:
-            self._services.recorder.counted(f"{own}.{'failed' if done.failed else 'completed'}", agent=ref.agent)
+        self._measure(ref, tool, clock.now_s() - started_s, failed=done.failed)
         if not done.failed and done.fatal is None:
             await runs.keep_result(ref.run_id, place, done.text)
             await runs.keep_result(ref.run_id, same, done.text)
         return done
+
+    def _measure(self, ref: RunRef, tool: Tool, duration_s: float, *, failed: bool) -> None:
+        """The runtime's own tools have metrics of their own besides."""
+        recorder = self._services.recorder
+        recorder.tool_call(ref, tool.name, duration_s, "failed" if failed else None)
+        kind, _, name = tool.origin.partition(":")
+        if kind == RETRIEVER:
+            recorder.knowledge_call("retriever", duration_s, failed=failed, agent=ref.agent, retriever=name)
+        elif tool.name == SAVE_MEMORY:
+            recorder.knowledge_call("memory.store", duration_s, failed=failed, agent=ref.agent)
 
     async def _hooked(self, ref: RunRef, todo: RunTool, tool: Tool) -> ToolDone:
         about = HookContext(ref, todo.turn, tool.name, untrusted=bool(tool.origin))
@@ -63,7 +70,7 @@ class Bench:
                     todo.call_id, f"Not run: a hook left arguments that do not fit. {why}", True, at_s=at_s()
                 )
             key = hashlib.sha256(f"{ref.run_id}:{todo.turn}:{todo.place}".encode()).hexdigest()[:32]
-            context = ToolContext(ref, todo.call_id, key)
+            context = ToolContext(ref, todo.call_id, key, self._services.memory)
             text = text_of(await self._attempts(tool, arguments, context))
             text, _ = await consult(self._spec.hooks, "after_tool", text, about)
         except GuardrailViolation as error:
@@ -104,13 +111,6 @@ def text_of(result: Any) -> str:
             return result.model_dump_json()
         case _:
             return to_json(result, fallback=str).decode()
-
-
-def _counted_as(tool: Tool) -> str | None:
-    """The runtime's own tools have a metric of their own besides."""
-    if tool.origin == RETRIEVER:
-        return "agent.retriever.call"
-    return "agent.memory.store" if tool.name == SAVE_MEMORY else None
 
 
 def _digest(arguments: str) -> str:

@@ -2,24 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from agent_runtime.contracts.errors import GuardrailViolation
 from agent_runtime.contracts.run import status_of
-from agent_runtime.desk.admission import give_back
 from agent_runtime.desk.background import background
 from agent_runtime.desk.bench import Bench
+from agent_runtime.desk.ending import put_on_record
 from agent_runtime.desk.services import Services
 from agent_runtime.desk.speech import Speech
 from agent_runtime.desk.troubles import failure_of
 from agent_runtime.domain.happened import Checked, LLMFailed, MoreGranted, Prepared, Replied, ToolDone, ToppedUp
-from agent_runtime.domain.todo import AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool
+from agent_runtime.domain.todo import AskApproval, AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool, TopUp
 from agent_runtime.domain.values import Failure, Message, RunRef, Usage
 from agent_runtime.ports import Answer, Ask, Entry, LLMTrouble, Turn
 from agent_runtime.spec.agent import QUERY_SCHEMA, AgentSpec
-from agent_runtime.spec.hooks import HookContext, ShortCircuit, consult
+from agent_runtime.spec.hooks import HookContext, Point, ShortCircuit, consult
 from agent_runtime.tools.access import Denied, Use, authorize
 from agent_runtime.tools.arguments import decoded, schema_problem
 
@@ -43,7 +41,9 @@ class Desk:
         await self.services.events.append(ref.root_run_id, entries)
 
     async def prepare(self, ref: RunRef, todo: Prepare) -> Prepared:
-        """Fails the run rather than answer without what it should know."""
+        """Fails the run rather than answer without what it should know. A run below another one begins here."""
+        if ref.depth:
+            self.services.recorder.run_started(ref)
         try:
             text, _ = await consult(self.spec.hooks, "before_run", todo.input, HookContext(ref))
             if ref.conversation_id is not None:
@@ -175,42 +175,48 @@ class Desk:
         return await self.bench.act(ref, todo)
 
     async def ask_more(self, ref: RunRef, todo: AskMore) -> MoreGranted:
-        extra = self.spec.limits.extension_max
-        wanted, _ = await consult(self.spec.hooks, "on_max_iterations", extra, HookContext(ref, todo.turn))
-        return MoreGranted(int(wanted))
+        """None, unless a hook says otherwise; the loop grants no more than the agent's limit."""
+        try:
+            granted, _ = await consult(self.spec.hooks, "on_max_iterations", 0, HookContext(ref, todo.turn))
+        except GuardrailViolation:
+            return MoreGranted(0)
+        return MoreGranted(int(granted))
 
-    async def top_up(self, ref: RunRef) -> ToppedUp:
-        if self.services.treasurer is None:
+    async def notify(self, ref: RunRef, todo: AskApproval) -> None:
+        """A person is waited for: hooks may call one."""
+        await self._tell_hooks("on_approval", todo.approval, ref)
+
+    async def top_up(self, ref: RunRef, todo: TopUp) -> ToppedUp:
+        """Tokens are counted by the run itself; dollars are also held at the gateway."""
+        if todo.nano_usd and self.services.treasurer is None:
             return ToppedUp(
                 Failure("no_treasurer", "nobody can raise the budget; give the runtime a treasurer", "config")
             )
         try:
-            tokens, nano_usd = await self.services.treasurer.top_up(ref)
+            if todo.nano_usd and self.services.treasurer is not None:
+                await self.services.treasurer.top_up(ref, todo.nano_usd)
         except Exception as error:  # noqa: BLE001 - it becomes the run's end
             return ToppedUp(failure_of(error))
-        return ToppedUp(None, tokens, nano_usd)
+        return ToppedUp(None, todo.tokens, todo.nano_usd)
 
     async def conclude(self, outcome: Outcome, started_s: float) -> None:
         """Kept first, told afterwards: whoever hears of the end finds the transcript."""
         ref, services = outcome.ref, self.services
-        if ref.conversation_id is not None:
-            status = status_of(outcome.finish_reason)
-            turn = Turn(ref.run_id, status, outcome.messages)
-            await services.conversations.keep(ref.principal, ref.conversation_id, turn)
-        await give_back(services, ref)
-        await services.runs.end(outcome)
+        await put_on_record(services, outcome, Turn(ref.run_id, status_of(outcome.finish_reason), outcome.messages))
         if services.treasurer is not None and ref.depth == 0 and self.spec.limits.nano_usd_max is not None:
             await services.treasurer.close_run(ref)
         await self._after(outcome)
         services.recorder.run_ended(outcome, max(0.0, services.clock.now_s() - started_s))
 
     async def _after(self, outcome: Outcome) -> None:
-        """What these hooks say changes nothing any more, and neither does their failing."""
-        about = HookContext(outcome.ref)
-        points: Sequence[Any] = ("on_budget_exceeded", "after_run")
-        for point in points[outcome.finish_reason != "budget_exceeded" :]:
-            try:
-                async with asyncio.timeout(GRACE_S):
-                    await consult(self.spec.hooks, point, outcome, about)
-            except Exception as error:  # noqa: BLE001 - the run is over
-                self.services.recorder.counted("agent.hook.failed", error=type(error).__name__, point=point)
+        if outcome.finish_reason == "budget_exceeded":
+            await self._tell_hooks("on_budget_exceeded", outcome, outcome.ref)
+        await self._tell_hooks("after_run", outcome, outcome.ref)
+
+    async def _tell_hooks(self, point: Point, value: object, ref: RunRef) -> None:
+        """What these hooks say changes nothing, and neither does their failing."""
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await consult(self.spec.hooks, point, value, HookContext(ref))
+        except Exception as error:  # noqa: BLE001 - nobody waits for their answer
+            self.services.recorder.counted("agent.hook.failed", error=type(error).__name__, point=point)

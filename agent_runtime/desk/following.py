@@ -1,6 +1,6 @@
 """Follows a run's event log to its end, from wherever one has got to."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from agent_runtime.domain.shown import TERMINAL
 from agent_runtime.domain.todo import Shown
@@ -9,12 +9,24 @@ from agent_runtime.ports import EventLog
 WAIT_S = 2.0
 
 
-async def follow(log: EventLog, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
-    """Without a gap and without a repetition; ends after the one terminal event, also for those who have seen it."""
+async def _patience() -> None:
+    """The run is sure to tell its end itself."""
+
+
+async def follow(
+    log: EventLog, run_id: str, offset: int = 0, *, idle: Callable[[], Awaitable[None]] = _patience
+) -> AsyncIterator[tuple[int, Shown]]:
+    """Without a gap and without a repetition; ends after the one terminal event, also for those who have seen it.
+
+    `idle` is asked whenever nothing came for a while: a run that was ended from outside tells nothing any more.
+    """
     if offset and await _over(log, run_id, offset):
         return
     while True:
-        for number, event in await log.read(run_id, offset, WAIT_S):
+        news = await log.read(run_id, offset, WAIT_S)
+        if not news:
+            await idle()
+        for number, event in news:
             yield number, event
             offset = number + 1
             if event["type"] in TERMINAL:

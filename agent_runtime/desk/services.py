@@ -4,7 +4,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from agent_runtime.ports import LLM, Clock, Conversations, EventLog, Memory, Recorder, Roster, Runs, Shared, Treasurer
+from agent_runtime.ports import (
+    LLM,
+    Blobs,
+    Clock,
+    Conversations,
+    EventLog,
+    Memory,
+    Recorder,
+    Roster,
+    Runs,
+    Shared,
+    Treasurer,
+)
 from agent_runtime.tools.access import Authorizer
 
 
@@ -20,6 +32,7 @@ class Services:
     clock: Clock
     recorder: Recorder
     memory: Memory | None = None
+    blobs: Blobs | None = None
     treasurer: Treasurer | None = None
     authorizers: tuple[Authorizer, ...] = ()
     runs_max: int = 1_000

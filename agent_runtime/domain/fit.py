@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from agent_runtime.domain.state import RunState
+from agent_runtime.domain.state import Budget, RunState
+from agent_runtime.domain.todo import TopUp
 from agent_runtime.domain.values import Message
 
 CHARACTERS_PER_TOKEN = 4
@@ -39,6 +40,20 @@ def output_room(state: RunState, messages: Sequence[Message]) -> int:
     if state.tokens_max is None:
         return room
     return max(0, min(room, state.tokens_max - state.total.total_tokens - estimate(messages)))
+
+
+def short_of(state: RunState) -> Budget:
+    """Which of the two budgets it was that left no room."""
+    spent = state.nano_usd_max is not None and state.total.cost_nano_usd >= state.nano_usd_max
+    return "nano_usd" if spent else "tokens"
+
+
+def top_up(state: RunState, approval_id: str) -> TopUp:
+    """By how much an approval raises the budget that ran out."""
+    limits = state.plan.limits
+    if state.short_of == "tokens":
+        return TopUp(approval_id, tokens=limits.top_up_tokens)
+    return TopUp(approval_id, nano_usd=limits.top_up_nano_usd)
 
 
 def tokens_left(state: RunState) -> int | None:

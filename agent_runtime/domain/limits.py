@@ -36,6 +36,8 @@ class Limits:
     nano_usd_max: int | None = None
     on_budget: Literal["stop", "approve", "degrade"] = "stop"
     top_ups_max: int = 5
+    top_up_tokens: int = 50_000
+    top_up_nano_usd: int = 1_000_000_000
     on_approval_timeout: Literal["skip", "fail"] = "skip"
     pause_while_asking: bool = False
     result_chars_max: int = 20_000
@@ -49,7 +51,15 @@ class Limits:
         return replace(self, timeout_s=timeout_s, approval_timeout_s=approval_s)
 
 
-POSITIVE = ("iterations_max", "fan_out_max", "parallel_max", "output_tokens", "result_chars_max")
+POSITIVE = (
+    "iterations_max",
+    "fan_out_max",
+    "parallel_max",
+    "output_tokens",
+    "result_chars_max",
+    "top_up_tokens",
+    "top_up_nano_usd",
+)
 NOT_NEGATIVE = ("extension_max", "depth_max", "delegations_max", "top_ups_max")
 BUDGETS = ("tokens_max", "nano_usd_max")
 

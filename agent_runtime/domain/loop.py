@@ -24,8 +24,8 @@ from agent_runtime.domain.happened import (
     UserSaid,
 )
 from agent_runtime.domain.move import Move, budget_text
-from agent_runtime.domain.state import Phase, RunState, Stage
-from agent_runtime.domain.todo import AskMore, CallLLM, Prepare, Todo, TopUp
+from agent_runtime.domain.state import Budget, Phase, RunState, Stage
+from agent_runtime.domain.todo import AskMore, CallLLM, Prepare, Todo
 from agent_runtime.domain.values import Call, Failure, Message
 
 INBOX_MAX = 16
@@ -105,7 +105,7 @@ def _think(move: Move) -> None:
     messages = move.state.history + move.state.messages
     room = fit.output_room(move.state, messages)
     if room < 1:
-        _short(move)
+        _short(move, fit.short_of(state))
         return
     turn = state.turn + 1
     with_tools = bool(state.plan.tools) and not state.wrapping_up
@@ -119,7 +119,7 @@ def _of_the_model(move: Move, event: Replied | LLMFailed | MoreGranted | ToppedU
             _replied(move, event)
         case LLMFailed(_, failure, at_s):
             if failure.kind == "budget_exceeded":
-                _short(move, at_s)
+                _short(move, "nano_usd", at_s)
             else:
                 move.end("timeout" if failure.kind == "deadline_exceeded" else "failed", failure=failure)
         case MoreGranted(iterations):
@@ -236,17 +236,21 @@ def _go_on(move: Move) -> None:
     _close_if_over(move)
 
 
-def _short(move: Move, at_s: float = 0.0) -> None:
-    """The budget is used up: a cheaper model goes on, a person may raise it, or the run ends with what it has."""
+def _short(move: Move, of: Budget, at_s: float = 0.0) -> None:
+    """The budget is used up: a cheaper model goes on, a person may raise it, or the run ends with what it has.
+
+    Where the run has no budget of this kind it is somebody else's, which no approval of this run's raises.
+    """
     limits = move.state.plan.limits
     if limits.on_budget == "degrade" and not move.state.degraded:
         move.set(degraded=True)
         _think(move)
         return
-    if limits.on_budget != "approve" or move.state.top_ups >= limits.top_ups_max:
+    own = move.state.tokens_max if of == "tokens" else move.state.nano_usd_max
+    if limits.on_budget != "approve" or own is None or move.state.top_ups >= limits.top_ups_max:
         move.end("budget_exceeded")
         return
-    move.set(phase=Phase.SHORT)
+    move.set(phase=Phase.SHORT, short_of=of)
     approval = move.ask("budget", None, move.state.ref.agent, budget_text(move.state), "", at_s)
     move.set(budget_approval=approval, top_ups=move.state.top_ups + 1)
 
@@ -272,7 +276,7 @@ def _budget_decided(move: Move, approval: Approval, event: Decided | ApprovalExp
     move.set(budget_approval=None)
     if isinstance(event, Decided) and event.decision.approve:
         move.set(phase=Phase.TOPPING_UP)
-        move.do(TopUp(approval.id))
+        move.do(fit.top_up(move.state, approval.id))
     else:
         move.end("budget_exceeded")
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from agent_runtime.domain import shown
+from agent_runtime.domain import fit, shown
 from agent_runtime.domain.approval import Approval, ApprovalKind, ApprovalRecord
 from agent_runtime.domain.state import CallState, Phase, RunState, Stage, approval_id
 from agent_runtime.domain.todo import AskApproval, Emit, Finish, Outcome, Shown, Todo
@@ -89,7 +89,7 @@ class Move:
         self.set(phase=Phase.DONE, outcome=outcome)
         self.do(Finish(outcome))
         if self.state.ref.depth == 0:
-            self.show(shown.run_finished(outcome) if failure is None else shown.run_error(failure))
+            self.show(shown.run_ended(outcome))
 
     def _outcome(self, reason: FinishReason, text: str, failure: Failure | None) -> Outcome:
         state = self.state
@@ -114,8 +114,10 @@ class Move:
 
 
 def budget_text(state: RunState) -> str:
-    total = state.total
-    return json.dumps({"totalTokens": total.total_tokens, "costNanoUsd": total.cost_nano_usd, "turn": state.turn})
+    """What was used, and what an approval adds."""
+    total, more = state.total, fit.top_up(state, "")
+    used = {"totalTokens": total.total_tokens, "costNanoUsd": total.cost_nano_usd, "turn": state.turn}
+    return json.dumps({**used, "addsTokens": more.tokens, "addsNanoUsd": more.nano_usd})
 
 
 def _last_text(messages: tuple[Message, ...]) -> str:

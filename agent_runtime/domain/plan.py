@@ -23,6 +23,8 @@ class ToolFacts:
 
 @dataclass(frozen=True, slots=True)
 class LoopPlan:
+    """`hears_approvals`: a hook wants to know when a person is asked."""
+
     agent: str
     fingerprint: str
     limits: Limits
@@ -30,6 +32,7 @@ class LoopPlan:
     tools: tuple[ToolFacts, ...] = ()
     sequential: bool = False
     approvers: tuple[str, ...] = ()
+    hears_approvals: bool = False
 
     def tool(self, name: str) -> ToolFacts | None:
         return next((tool for tool in self.tools if tool.name == name), None)

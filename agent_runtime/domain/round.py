@@ -8,7 +8,7 @@ from agent_runtime.domain.approval import ApprovalKind
 from agent_runtime.domain.happened import Checked, ChildDone, ToolDone
 from agent_runtime.domain.move import Move
 from agent_runtime.domain.plan import ToolFacts
-from agent_runtime.domain.state import CallState, Phase, Stage
+from agent_runtime.domain.state import CallState, Phase, RunState, Stage
 from agent_runtime.domain.todo import CheckCall, RunChild, RunTool
 from agent_runtime.domain.values import Call, Message, RunRef
 
@@ -26,7 +26,19 @@ def begin(move: Move, calls: tuple[Call, ...]) -> None:
             fan_out += 1
         if (why := _refused(move, call.name, facts, fan_out)) is not None:
             move.resolve_call(place, why, failed=facts is None)
+    move.set(child_tokens=_share(move.state))
     advance(move)
+
+
+def _share(state: RunState) -> int | None:
+    """What each child of this round may use of the tokens that are left: the same, whichever begins or ends first.
+
+    What they leave over is their parent's again. Dollars are not shared out: the gateway holds those of the whole tree.
+    """
+    left = fit.tokens_left(state)
+    facts = [state.plan.tool(one.call.name) for one in state.calls if one.stage is not Stage.DONE]
+    children = sum(one is not None and one.kind == "agent" for one in facts)
+    return None if left is None or not children else left // children
 
 
 def _refused(move: Move, name: str, facts: ToolFacts | None, fan_out: int) -> str | None:
@@ -145,4 +157,4 @@ def _start(move: Move, place: int, facts: ToolFacts | None) -> None:
     move.show(shown.step("STEP_STARTED", facts.agent))
     query = str(json.loads(one.arguments)["query"])
     child = RunChild(state.turn, place, one.call.id, facts.agent, query, ref)
-    move.do(replace(child, tokens_left=fit.tokens_left(state), nano_usd_left=fit.nano_usd_left(state)))
+    move.do(replace(child, tokens_left=state.child_tokens, nano_usd_left=fit.nano_usd_left(state)))

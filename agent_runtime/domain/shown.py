@@ -46,6 +46,11 @@ def run_error(failure: Failure) -> Shown:
     return {"type": "RUN_ERROR", "message": USER_TEXT[failure.category], "code": failure.category}
 
 
+def run_ended(outcome: Outcome) -> Shown:
+    """The one terminal event."""
+    return run_finished(outcome) if outcome.failure is None else run_error(outcome.failure)
+
+
 def text(message_id: str, words: str) -> tuple[Shown, ...]:
     return (
         {"type": "TEXT_MESSAGE_START", "messageId": message_id, "role": "assistant"},

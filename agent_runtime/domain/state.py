@@ -4,11 +4,14 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from agent_runtime.domain.approval import Approval, ApprovalRecord
 from agent_runtime.domain.plan import LoopPlan
 from agent_runtime.domain.todo import Outcome
 from agent_runtime.domain.values import Call, Message, RunRef, Usage
+
+Budget = Literal["tokens", "nano_usd"]
 
 
 class Phase(StrEnum):
@@ -67,11 +70,13 @@ class RunState:
     tokens_max: int | None = None
     nano_usd_max: int | None = None
     top_ups: int = 0
+    short_of: Budget | None = None
     degraded: bool = False
     budget_approval: Approval | None = None
     spent_approvals: tuple[str, ...] = ()
     approvals: tuple[ApprovalRecord, ...] = ()
     delegations: int = 0
+    child_tokens: int | None = None
     tool_calls: int = 0
     tool_failures: int = 0
     target: str = ""

@@ -54,7 +54,7 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class RunChild:
-    """What a child may use at most is what its parent has left."""
+    """What a child may use at most: its share of the tokens, and all the dollars, that its parent has left."""
 
     turn: int
     place: int
@@ -73,9 +73,11 @@ class AskApproval:
 
 @dataclass(frozen=True, slots=True)
 class TopUp:
-    """A person allowed more money: raise the run's budget."""
+    """A person allowed more: raise the budget that ran out, which is one of the two."""
 
     approval_id: str
+    tokens: int = 0
+    nano_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

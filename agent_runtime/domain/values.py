@@ -80,6 +80,12 @@ class Failure:
     code: str = ""
 
 
+def lineage(run_id: str) -> tuple[str, ...]:
+    """The run and all above it: a child's id goes on from its parent's."""
+    parts = run_id.split("-")
+    return tuple("-".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
 @dataclass(frozen=True, slots=True)
 class RunRef:
     """Which run this is. A child's `root_run_id` is the run that the caller started."""

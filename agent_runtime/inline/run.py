@@ -54,7 +54,6 @@ class InlineRun:
         run_id = self.state.ref.run_id
         started_s = self._clock.now_s()
         self._registry[run_id] = self
-        self.desk.services.recorder.run_started(self.state.ref)
         self._spawn(self._watch_deadline())
         try:
             await self._happen(begun, started_s)
@@ -78,6 +77,8 @@ class InlineRun:
                     await self.desk.conclude(outcome, started_s)
                 case AskApproval(approval):
                     self._spawn(self._expire(approval))
+                    if self.state.plan.hears_approvals:
+                        self._spawn(self.desk.notify(self.state.ref, one))
                 case _:
                     self._spawn(self._answer(self._work(one)))
 
@@ -96,7 +97,7 @@ class InlineRun:
             case RunChild():
                 return lambda: self._child(todo)
             case TopUp():
-                return lambda: desk.top_up(ref)
+                return lambda: desk.top_up(ref, todo)
             case AskMore():
                 return lambda: desk.ask_more(ref, todo)
             case _:

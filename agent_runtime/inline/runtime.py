@@ -16,6 +16,7 @@ from agent_runtime.domain.approval import Decision, refusal, run_of
 from agent_runtime.domain.happened import Begun, CancelAsked, Decided, UserSaid
 from agent_runtime.domain.state import new_run
 from agent_runtime.domain.todo import Outcome, Shown
+from agent_runtime.domain.values import lineage
 from agent_runtime.inline.run import InlineRun
 from agent_runtime.spec.agent import AgentSpec, plan_of
 from agent_runtime.spec.fingerprint import fingerprint
@@ -87,7 +88,7 @@ class InlineRuntime:
 
     def _tree(self, run_id: str) -> list[InlineRun]:
         root = self._active[run_id].state.ref.run_id
-        return [run for key, run in self._active.items() if key == root or key.startswith(root + "-")]
+        return [run for key, run in self._active.items() if root in lineage(key)]
 
     async def decide(self, decision: Decision) -> None:
         run = self._active.get(run_of(decision.approval_id))

@@ -97,7 +97,10 @@ def delegation(agent: str) -> str:
 def plan_of(spec: AgentSpec, fingerprint: str) -> LoopPlan:
     own = tuple(ToolFacts(tool.name, "tool", tool.exclusive, tool.idempotent, tool.timeout_s) for tool in spec.tools)
     others = tuple(ToolFacts(delegation(one.name), "agent", agent=one.name) for one in spec.sub_agents)
-    return LoopPlan(spec.name, fingerprint, spec.settled, spec.mode, own + others, spec.sequential, spec.approvers)
+    hears = any("on_approval" in hook.points for hook in spec.hooks)
+    return LoopPlan(
+        spec.name, fingerprint, spec.settled, spec.mode, own + others, spec.sequential, spec.approvers, hears
+    )
 
 
 def problems(spec: AgentSpec) -> Iterator[str]:

@@ -22,6 +22,7 @@ Point = Literal[
     "after_memory_store",
     "on_budget_exceeded",
     "on_max_iterations",
+    "on_approval",
     "after_run",
 ]
 

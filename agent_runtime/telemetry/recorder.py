@@ -9,6 +9,7 @@ from opentelemetry import metrics, trace
 
 from agent_runtime.domain.todo import Outcome
 from agent_runtime.domain.values import RunRef, Usage
+from agent_runtime.ports import Knowledge
 from agent_runtime.spec.guardrails import redacted
 from agent_runtime.telemetry.names import COUNTERS, GAUGES, HISTOGRAMS
 
@@ -36,16 +37,17 @@ class OtelRecorder:
     def run_ended(self, outcome: Outcome, duration_s: float) -> None:
         ref, failure = outcome.ref, outcome.failure
         about = {"agent": ref.agent, "tenant": ref.principal.tenant}
-        if failure is None:
-            self.counted("agent.run.completed", **about, finish_reason=outcome.finish_reason)
-        else:
-            self.counted("agent.run.failed", **about, error=failure.kind)
+        for kind in ("run", "stream") if ref.stream and ref.depth == 0 else ("run",):
+            if failure is None:
+                self.counted(f"agent.{kind}.completed", **about, finish_reason=outcome.finish_reason)
+            else:
+                self.counted(f"agent.{kind}.failed", **about, error=failure.kind)
+            self._histograms[f"agent.{kind}.duration_ms"].record(duration_s * 1000, about)
         if outcome.finish_reason == "budget_exceeded":
             self.counted("agent.budget.exceeded", **about)
         for record in outcome.approvals:
             kind = "agent.budget.approval" if record.approval.kind == "budget" else "agent.approval"
             self.counted(f"{kind}.{record.outcome}", **about)
-        self._histograms["agent.run.duration_ms"].record(duration_s * 1000, about)
         trace.get_current_span().set_attributes(told(outcome))
         level = logging.INFO if failure is None else logging.ERROR
         LOG.log(level, "%s", json.dumps(line(outcome, duration_s), ensure_ascii=False))
@@ -72,6 +74,12 @@ class OtelRecorder:
         self.counted("agent.tool.call.started", **about)
         self.counted("agent.tool.call.completed" if error is None else "agent.tool.call.failed", **about)
         self._histograms["agent.tool.latency_ms"].record(duration_s * 1000, about)
+
+    def knowledge_call(self, what: Knowledge, duration_s: float, *, failed: bool, **about: str) -> None:
+        calls = "agent.retriever.call" if what == "retriever" else f"agent.{what}"
+        self.counted(f"{calls}.started", **about)
+        self.counted(f"{calls}.failed" if failed else f"{calls}.completed", **about)
+        self._histograms[f"agent.{what}.latency_ms"].record(duration_s * 1000, about)
 
     def counted(self, name: str, **attributes: str) -> None:
         counter = self._counters.get(name)

@@ -30,7 +30,8 @@ class Activities:
         self._desks = {(desk.spec.name, fingerprint(desk.spec)): desk for desk in known}
 
     def all(self) -> list[Callable[..., Any]]:
-        return [self.prepare, self.think, self.check, self.act, self.top_up, self.more, self.publish, self.conclude]
+        before = [self.prepare, self.think, self.check, self.act, self.top_up, self.more]
+        return [*before, self.notify, self.publish, self.conclude]
 
     def _desk(self, job: Job) -> Desk:
         desk = self._desks.get((job.ref.agent, job.fingerprint))
@@ -70,12 +71,17 @@ class Activities:
     @activity.defn(name="agent.top_up")
     async def top_up(self, job: Job) -> ToppedUp:
         async with beating():
-            return await self._desk(job).top_up(job.ref)
+            return await self._desk(job).top_up(job.ref, given(job.top_up))
 
     @activity.defn(name="agent.more")
     async def more(self, job: Job) -> MoreGranted:
         async with beating():
             return await self._desk(job).ask_more(job.ref, given(job.more))
+
+    @activity.defn(name="agent.notify")
+    async def notify(self, job: Job) -> None:
+        async with beating():
+            await self._desk(job).notify(job.ref, given(job.notify))
 
     @activity.defn(name="agent.publish")
     async def publish(self, job: Job) -> None:

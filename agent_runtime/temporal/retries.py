@@ -35,6 +35,7 @@ def table(settings: Settings) -> Mapping[Activity, Row]:
         "act": Row(1_800.0, 1, heartbeats=True),
         "top_up": Row(60.0, 1, heartbeats=True),
         "more": Row(60.0, 3, heartbeats=True),
+        "notify": Row(60.0, 3, heartbeats=True),
         "publish": Row(settings.publish_timeout_s, 5),
         "conclude": Row(settings.store_timeout_s, FOREVER, heartbeats=True),
     }

@@ -11,6 +11,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import (
     Client,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowQueryFailedError,
@@ -24,11 +25,18 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
-from agent_runtime.contracts.errors import AgentError, ConfigError, NotAllowed, NoWorkersAvailable, UnknownRun
+from agent_runtime.contracts.errors import (
+    AgentError,
+    ConfigError,
+    NotAllowed,
+    NoWorkersAvailable,
+    TurnConflict,
+    UnknownRun,
+)
 from agent_runtime.contracts.run import RunRequest, RunStatus, status_of
-from agent_runtime.desk import admission
+from agent_runtime.desk import admission, ending
 from agent_runtime.desk.following import follow
 from agent_runtime.desk.services import Services
 from agent_runtime.domain.approval import Decision, run_of
@@ -52,17 +60,33 @@ MOVING_S = (0.0, 0.1, 0.3, 1.0, 3.0)
 
 POLLERS_WAIT_S = 15.0
 POLLERS_EVERY_S = 0.5
+LOST = (
+    WorkflowExecutionStatus.TERMINATED,
+    WorkflowExecutionStatus.TIMED_OUT,
+    WorkflowExecutionStatus.CANCELED,
+    WorkflowExecutionStatus.FAILED,
+)
+"""A run that ended so has put nothing on record."""
 ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
 
 
 async def connect(
-    address: str, *, namespace: str = "default", codec: Codec | None = None, tracer: Tracer | None = None
+    address: str,
+    *,
+    namespace: str = "default",
+    codec: Codec | None = None,
+    tracer: Tracer | None = None,
+    tls: TLSConfig | None = None,
 ) -> Client:
     """Also makes sure that the search attributes exist. `tracer`: of the recorder; else OpenTelemetry's global one."""
     try:
         async with asyncio.timeout(CONNECT_S):
             client = await Client.connect(
-                address, namespace=namespace, data_converter=converter(codec), interceptors=[Tracing(tracer)]
+                address,
+                namespace=namespace,
+                data_converter=converter(codec),
+                interceptors=[Tracing(tracer)],
+                tls=tls,
             )
     except (RuntimeError, TimeoutError) as error:
         raise ConfigError(f"Temporal does not answer at {address!r}; start it or give another address") from error
@@ -116,10 +140,10 @@ class TemporalRuntime:
     async def start(self, spec: AgentSpec, request: RunRequest) -> str:
         made = fingerprint(spec)
         queue = queue_of(self._settings.queue, spec.name, made)
-        timeout_s = admission.check(spec, request)
+        timeout_s = admission.check(spec, self.services, request)
         if spec.mode is Mode.INTERACTIVE:
             await self._wait_for_pollers(spec, queue, min(self._pollers_wait_s, timeout_s))
-        admitted = await admission.admit(spec, self.services, request)
+        admitted = await self._admitted(spec, request)
         if admitted.fresh:
             try:
                 await self._start(spec, made, admitted, request)
@@ -128,6 +152,15 @@ class TemporalRuntime:
                 raise
         return admitted.ref.run_id
 
+    async def _admitted(self, spec: AgentSpec, request: RunRequest) -> admission.Admitted:
+        """A run that was lost gives its conversation back as soon as somebody asks for it."""
+        try:
+            return await admission.admit(spec, self.services, request)
+        except TurnConflict as conflict:
+            if await self._known_end(conflict.active_run_id) is None:
+                raise
+            return await admission.admit(spec, self.services, request)
+
     async def _start(self, spec: AgentSpec, made: str, admitted: admission.Admitted, request: RunRequest) -> None:
         now_s = self.services.clock.now_s()
         deadline_s = now_s + admitted.timeout_s
@@ -135,7 +168,6 @@ class TemporalRuntime:
         begun = Begun(request.input, request.images)
         run = RunInput(state, self._settings, now_s, begun, None, plans_of(spec))
         limit = None if spec.limits.pause_while_asking else admitted.timeout_s + self._settings.grace_s
-        self.services.recorder.run_started(admitted.ref)
         await self._client.start_workflow(
             AgentRun.run,
             run,
@@ -160,6 +192,11 @@ class TemporalRuntime:
                 )
             await clock.sleep_s(POLLERS_EVERY_S)
 
+    async def ready(self) -> str | None:
+        """Why Temporal cannot be worked with; None if it can."""
+        healthy = await self._client.service_client.check_health(timeout=timedelta(seconds=CONNECT_S))
+        return None if healthy else "Temporal does not serve"
+
     async def polled(self, queue: str) -> bool:
         """Whether a worker is on the roster, and somebody asks for workflows and for activities there."""
         if not await self.services.roster.present(queue):
@@ -171,6 +208,8 @@ class TemporalRuntime:
         try:
             outcome: Outcome = await handle.result()
         except WorkflowFailureError as error:
+            if (known := await self._known_end(run_id)) is not None:
+                return known
             kind = type(error.cause).__name__
             raise AgentError(f"run {run_id!r} was lost in Temporal ({kind}); see its history there") from error
         except RPCError as error:
@@ -184,9 +223,8 @@ class TemporalRuntime:
 
     async def status(self, run_id: str) -> RunStatus:
         """With the approvals that runs below it wait for."""
-        known = await self.services.runs.get(run_id)
-        if known is not None and known.outcome is not None:
-            outcome = known.outcome
+        outcome = await self._known_end(run_id)
+        if outcome is not None:
             ref, reason = outcome.ref, outcome.finish_reason
             return RunStatus(
                 run_id, ref.agent, status_of(reason), "done", outcome.usage.llm_calls, outcome.total, (), reason
@@ -203,6 +241,22 @@ class TemporalRuntime:
             except (UnknownRun, WorkflowQueryFailedError):
                 continue
         return _with_pending(status, pending)
+
+    async def _known_end(self, run_id: str) -> Outcome | None:
+        """None while the run is under way. What was ended from outside is put on record by whoever sees it first."""
+        entry = await self.services.runs.get(run_id)
+        if entry is None or entry.outcome is not None:
+            return None if entry is None else entry.outcome
+        described = await self._described(run_id)
+        if described is None or described.status not in LOST:
+            return None
+        return await ending.lose(self.services, entry, described.status.name.lower())
+
+    async def _see_to(self, run_id: str) -> None:
+        """Nothing comes of this run at the moment: if nothing can come any more, its end is told here."""
+        outcome = await self._known_end(run_id)
+        if outcome is not None:
+            await ending.tell_end(self.services, outcome)
 
     async def decide(self, decision: Decision) -> None:
         await self._update(run_of(decision.approval_id), AgentRun.decide, decision)
@@ -229,12 +283,16 @@ class TemporalRuntime:
         ) from refused
 
     async def _runs_on(self, run_id: str) -> bool:
-        handle = self._client.get_workflow_handle(run_id)
+        described = await self._described(run_id)
+        going = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+        return described is not None and described.status in going
+
+    async def _described(self, run_id: str) -> WorkflowExecutionDescription | None:
+        """None if Temporal does not know it, or does not answer."""
         try:
-            described = await handle.describe(rpc_timeout=timedelta(seconds=CONNECT_S))
+            return await self._client.get_workflow_handle(run_id).describe(rpc_timeout=timedelta(seconds=CONNECT_S))
         except RPCError:
-            return False
-        return described.status in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CONTINUED_AS_NEW)
+            return None
 
     async def _update_once(self, run_id: str, update: Any, argument: Any) -> None:
         handle = self._client.get_workflow_handle(run_id)
@@ -250,7 +308,7 @@ class TemporalRuntime:
             ) from error
 
     def events(self, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
-        return follow(self.services.events, run_id, offset)
+        return follow(self.services.events, run_id, offset, idle=lambda: self._see_to(run_id))
 
 
 def _with_pending(status: RunStatus, pending: list[Any]) -> RunStatus:

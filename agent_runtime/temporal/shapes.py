@@ -6,7 +6,7 @@ from typing import Literal
 from agent_runtime.domain.happened import Begun
 from agent_runtime.domain.plan import LoopPlan
 from agent_runtime.domain.state import RunState
-from agent_runtime.domain.todo import AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool, TopUp
+from agent_runtime.domain.todo import AskApproval, AskMore, CallLLM, CheckCall, Emit, Outcome, Prepare, RunTool, TopUp
 from agent_runtime.domain.values import RunRef
 
 QUEUE_PRINT_CHARS = 12
@@ -52,12 +52,13 @@ class Job:
     act: RunTool | None = None
     top_up: TopUp | None = None
     more: AskMore | None = None
+    notify: AskApproval | None = None
     publish: tuple[Emit, ...] = ()
     conclude: Outcome | None = None
     started_s: float = 0.0
 
 
-Activity = Literal["prepare", "think", "check", "act", "top_up", "more", "publish", "conclude"]
+Activity = Literal["prepare", "think", "check", "act", "top_up", "more", "notify", "publish", "conclude"]
 
 
 def queue_of(base: str, agent: str, fingerprint: str) -> str:

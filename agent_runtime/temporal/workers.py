@@ -76,10 +76,11 @@ class Crew:
         self._workers = _workers(client, self.queues, services, tuning or Tuning())
 
     async def __aenter__(self) -> Self:
+        """What waits is told before anybody takes of it."""
+        await self._measure()
         self._group = await asyncio.TaskGroup().__aenter__()
         self._running = [self._group.create_task(worker.run()) for worker in self._workers]
         await self._beat()
-        await self._measure()
         self._beats = self._group.create_task(self._keep_beating())
         return self
 

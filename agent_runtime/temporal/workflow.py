@@ -85,7 +85,7 @@ class AgentRun:
         if run.begun is not None:
             await self._happen(run.begun)
         elif run.resume is not None:
-            self._spawn(self._tell(self._work(run.resume)))
+            self._spawn(self._tell(run.resume))
         while self._state.phase is not Phase.DONE:
             await self._happen(await self._queue.get())
             if self._continue_with is not None:
@@ -182,10 +182,12 @@ class AgentRun:
                 await self._conclude(outcome)
             case AskApproval(approval):
                 self._spawn(self._expire(approval))
+                if self._state.plan.hears_approvals:
+                    self._spawn(self._notify(todo))
             case CallLLM() if self._history_is_long():
                 self._continue_with = todo
             case _:
-                self._spawn(self._tell(self._work(todo)))
+                self._spawn(self._tell(todo))
 
     async def _publish(self, emits: list[Emit]) -> None:
         """Events that cannot be kept in the log are lost; the run goes on without them."""
@@ -211,8 +213,8 @@ class AgentRun:
 
     # What takes time
 
-    async def _tell(self, work: Awaitable[Happened]) -> None:
-        self._queue.put_nowait(await work)
+    async def _tell(self, todo: Todo) -> None:
+        self._queue.put_nowait(await self._work(todo))
 
     async def _work(self, todo: Todo) -> Happened:
         match todo:
@@ -323,6 +325,13 @@ class AgentRun:
     async def _expire(self, approval: Approval) -> None:
         await asyncio.sleep(max(SHORTEST_S, approval.timeout_s))
         self._queue.put_nowait(ApprovalExpired(approval.id, workflow.time()))
+
+    async def _notify(self, todo: AskApproval) -> None:
+        """Nobody may hear of it; the question stands all the same."""
+        try:
+            await self._activity("notify", self._job(notify=todo))
+        except ActivityError:
+            workflow.logger.error("no hook heard of an approval of run %s", self._state.ref.run_id)
 
     async def _watch_deadline(self) -> None:
         """The deadline moves while a person is being waited for."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.domain.values import Principal, RunRef
+from agent_runtime.ports import Memory
 from agent_runtime.tools.access import Authorizer
 from agent_runtime.tools.arguments import Arguments, SchemaArguments, first_problem
 
@@ -33,6 +34,7 @@ class ToolContext:
     ref: RunRef
     call_id: str
     idempotency_key: str
+    memory: Memory | None = None
 
     @property
     def principal(self) -> Principal:

@@ -1,5 +1,6 @@
 """What a tree of runs may spend, enforced by the gateway."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
@@ -9,12 +10,16 @@ import pytest
 
 from agent_runtime.api import Agent, local_services
 from agent_runtime.api.config import config_of, services_of
+from agent_runtime.connectors.scripted import Line, ScriptedLLM
 from agent_runtime.connectors.treasury import GatewayTreasurer
 from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.limits import Limits
-from agent_runtime.domain.values import Principal
+from agent_runtime.domain.values import Principal, Usage
+from agent_runtime.inline.runtime import InlineRuntime
 from agent_runtime.tools.access import AutoApprove
 from sdk_client import LLMClient
+from tests.agent_runtime.cast import agent, calls
 from tests.agent_runtime.lab import CHILDREN, Lab
 from tests.workflows.troupe import look
 
@@ -22,13 +27,14 @@ ANN = Principal("demo", "ann")
 BUDGET_NANO_USD = 1_000_000_000
 """A dollar: by the lab's prices, room for about ten of fifty children."""
 
+TOP_UP_NANO_USD = 20 * BUDGET_NANO_USD
 DEAR_ANSWER_NANO_USD = 900_000_000
 
 
 @pytest.fixture
 async def services(own_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     monkeypatch.setenv("LAB_ADMIN_KEY", own_lab.admin_key)
-    treasurer = GatewayTreasurer(own_lab.admin_url, "env:LAB_ADMIN_KEY", top_up_usd=Decimal(20))
+    treasurer = GatewayTreasurer(own_lab.admin_url, "env:LAB_ADMIN_KEY")
     async with LLMClient(own_lab.url, own_lab.key) as client:
         yield replace(local_services(client), treasurer=treasurer)
     await treasurer.close()
@@ -60,7 +66,7 @@ async def test_row_37_fifty_children_at_once_do_not_overspend_the_budget_of_thei
 
 
 async def test_row_37_a_top_up_lets_the_run_go_on(services: Any, own_lab: Lab) -> None:
-    one = parent(services, on_budget="approve")
+    one = parent(services, on_budget="approve", top_up_nano_usd=TOP_UP_NANO_USD)
     result = await one.run("go", on_approval=lambda approval: approval.kind == "budget")
     assert result.finish_reason == "complete"
     assert result.text == "all done"
@@ -111,6 +117,29 @@ async def test_row_37_the_commands_keep_a_runs_budget_at_the_gateway_also_for_st
     assert 0 < spent_nano_usd(own_lab, ended.ref.run_id) <= BUDGET_NANO_USD
 
 
-def test_a_treasurer_needs_something_to_give() -> None:
-    with pytest.raises(ConfigError, match="top_up_usd"):
-        GatewayTreasurer("http://127.0.0.1:1", "x", top_up_usd=Decimal(0))
+async def test_row_37_dollars_that_nothing_would_hold_are_refused_before_a_run_begins() -> None:
+    """Whether the services come with the agent, later, or are another runtime's."""
+    limits = Limits(nano_usd_max=5)
+    said = r"agent 'kid': limits\.nano_usd_max is 5 .*METERWAY_ADMIN_URL\), or set limits\.tokens_max"
+    with pytest.raises(ConfigError, match=said):
+        agent([], sub_agents=[Agent("kid", limits=limits)])
+    late = Agent("main", sub_agents=[Agent("kid", limits=limits)], principal=ANN)
+    with pytest.raises(ConfigError, match=said):
+        await late.on(InlineRuntime(local_services(ScriptedLLM({})))).start("go")
+
+
+async def test_row_37_approving_more_tokens_says_how_many_and_needs_nobody_else() -> None:
+    used = Usage(1, 600, 400)
+    limits = Limits(tokens_max=1_000, on_budget="approve", top_up_tokens=5_000)
+    script = [replace(calls("look"), usage=used), Line("done", usage=used)]
+    one = agent(script, limits=limits)
+    told: list[str] = []
+
+    def decide(approval: Approval) -> bool:
+        told.append(approval.arguments)
+        return True
+
+    result = await one.run("go", on_approval=decide)
+    assert (result.finish_reason, result.text) == ("complete", "done")
+    assert [json.loads(text)["addsTokens"] for text in told] == [5_000]
+    assert [json.loads(text)["addsNanoUsd"] for text in told] == [0]

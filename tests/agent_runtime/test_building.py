@@ -38,6 +38,9 @@ def deep(levels: int) -> Agent:
         ({"instructions": "use sk-abcdefghijklmnop123456"}, "looks like a key"),
         ({"limits": Limits(on_budget="degrade")}, "cheaper_model is ''; name another model"),
         ({"cheaper_model": "small"}, "nothing would use it; set limits.on_budget to 'degrade'"),
+        ({"limits": Limits(nano_usd_max=5)}, "limits.nano_usd_max is 5 and services.treasurer"),
+        ({"limits": Limits(on_budget="approve")}, "no budget that a person could raise; set limits.tokens_max"),
+        ({"limits": Limits(top_up_tokens=0)}, "limits.top_up_tokens is 0; give at least 1"),
         ({"memory": MemoryUse()}, "services.memory is None; use sqlite_services"),
     ],
 )

@@ -82,7 +82,7 @@ async def test_row_03_the_limit_is_a_reason_and_on_demand_an_error() -> None:
 
 
 async def test_row_03_a_hook_may_grant_more_once() -> None:
-    hook = Hook("more", {"on_max_iterations": lambda most, _: Modify(min(2, most))})
+    hook = Hook("more", {"on_max_iterations": lambda granted, _: Modify(granted + 2)})
     limits = Limits(iterations_max=2, extension_max=3)
     result = await agent([calls("look")] * 9, hooks=[hook], limits=limits).run("go")
     assert result.usage.llm_calls == 5

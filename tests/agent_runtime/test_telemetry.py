@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +101,72 @@ async def test_row_34_35_what_is_refused_streamed_searched_and_remembered_is_cou
         await one.start("again")
     await handle.cancel()
     await handle.outcome()
-    assert {
-        "agent.run.rejected",
-        "agent.stream.started",
-        "agent.retriever.call.completed",
-        "agent.memory.store.completed",
-    } <= set(metric_points(reader))
+    points = metric_points(reader)
+    assert {"agent.run.rejected", "agent.stream.started", "agent.stream.completed", "agent.stream.duration_ms"} <= set(
+        points
+    )
+    for calls_, latency in (
+        ("agent.retriever.call", "agent.retriever.latency_ms"),
+        ("agent.memory.recall", "agent.memory.recall.latency_ms"),
+        ("agent.memory.store", "agent.memory.store.latency_ms"),
+    ):
+        told = [points[f"{calls_}.started"][0].value, points[f"{calls_}.completed"][0].value, points[latency][0].count]
+        assert told == [1, 1, 1], calls_
+    assert points["agent.retriever.call.started"][0].attributes == {"agent": "main", "retriever": "the library"}
     await services.close()
+
+
+async def test_row_34_failures_of_streams_retrievers_and_memory_are_counted() -> None:
+    reader = InMemoryMetricReader()
+    recorder = OtelRecorder(meters=MeterProvider([reader]))
+    services = local_services(ScriptedLLM({"main": [Line("ok")]}), recorder=recorder, memory=Amnesia())
+    facts: dict[str, Any] = {"retrievers": [Library(fails=True)], "retrieval": "prefetch", "memory": MemoryUse()}
+    for memory in (Amnesia(), Amnesia(fails=False)):
+        one = Agent("main", services=replace(services, memory=memory), policy=AutoApprove(), principal=ANN, **facts)
+        async with one.stream("go") as events:
+            assert [event async for event in events]
+    points = metric_points(reader)
+    for name in ("agent.stream.failed", "agent.memory.recall.failed", "agent.retriever.call.failed"):
+        assert [point.value for point in points[name]] == [1], name
+    assert points["agent.stream.failed"][0].attributes == {"agent": "main", "tenant": "acme", "error": "unavailable"}
+
+
+class Amnesia:
+    """A memory that holds nothing, or is away."""
+
+    distributed = True
+
+    def __init__(self, *, fails: bool = True) -> None:
+        self.fails = fails
+
+    async def recall(self, *_: Any) -> list[Recollection]:
+        if self.fails:
+            raise OSError("away")
+        return []
+
+    async def store(self, *_: Any) -> str:
+        return "m"
+
+    async def erase(self, *_: Any) -> None:
+        pass
+
+
+async def test_row_34_41_runs_below_another_one_are_counted_as_started_too() -> None:
+    reader = InMemoryMetricReader()
+    recorder = OtelRecorder(meters=MeterProvider([reader]))
+    llm = ScriptedLLM({"main": [calls("subagent_kid", query="x"), Line("ok")], "kid": [Line("kid")]})
+    services = local_services(llm, recorder=recorder)
+    await Agent("main", services=services, sub_agents=[Agent("kid")], policy=AutoApprove(), principal=ANN).run("go")
+    assert started_and_ended(reader) == {"main": (1, 1), "kid": (1, 1)}
+
+
+def started_and_ended(reader: InMemoryMetricReader) -> dict[str, tuple[int, int]]:
+    points = metric_points(reader)
+    begun, done = (
+        {point.attributes["agent"]: point.value for point in points[f"agent.run.{what}"]}
+        for what in ("started", "completed")
+    )
+    return {name: (begun[name], done[name]) for name in begun | done}
 
 
 class Library:

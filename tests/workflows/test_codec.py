@@ -12,11 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.api.common.v1 import Payload
 
-from agent_runtime.api import Agent
+from agent_runtime.api import Agent, erase
+from agent_runtime.api.config import RuntimeConfig, blobs_of
 from agent_runtime.connectors.scripted import Line, ScriptedLLM
 from agent_runtime.contracts.errors import ConfigError
+from agent_runtime.domain.values import Principal
+from agent_runtime.stores.blobs import FileBlobs, RedisBlobs
+from agent_runtime.stores.clock import SystemClock
 from agent_runtime.stores.redis import connect
-from agent_runtime.temporal.codec import Codec, FileBlobs, RedisBlobs
+from agent_runtime.temporal.codec import Codec
 from agent_runtime.temporal.runtime import connect as connect_temporal
 from agent_runtime.tools.access import AutoApprove
 from tests.agent_runtime.cast import ANN, Props, calls
@@ -45,7 +49,7 @@ async def test_large_payloads_lie_elsewhere_and_small_ones_stay(tmp_path: Path) 
     codec = Codec(blobs=FileBlobs(tmp_path / "blobs"), key=KEY, large_bytes=1_000)
     kept = await codec.encode([payload(b"x" * 5_000), payload(b"y")])
     assert kept[0].ByteSize() < 200
-    assert len(list((tmp_path / "blobs").iterdir())) == 1
+    assert len(list((tmp_path / "blobs").glob("*/*"))) == 1
     assert await codec.decode(kept) == [payload(b"x" * 5_000), payload(b"y")]
     with pytest.raises(ConfigError, match="same blobs"):
         await Codec(key=KEY).decode(kept)
@@ -57,7 +61,7 @@ async def test_one_payload_that_many_keep_at_once_is_kept(tmp_path: Path) -> Non
     large = payload(b"x" * 5_000_000)
     kept = await asyncio.gather(*(codec.encode([large]) for _ in range(16)))
     assert await codec.decode(kept[0]) == [large]
-    assert len(list((tmp_path / "blobs").iterdir())) == 1
+    assert len(list((tmp_path / "blobs").glob("*/*"))) == 1
 
 
 async def test_redis_can_hold_them_too(redis_url: str) -> None:
@@ -66,9 +70,67 @@ async def test_redis_can_hold_them_too(redis_url: str) -> None:
     kept = await codec.encode([payload(b"x" * 5_000)])
     assert await codec.decode(kept) == [payload(b"x" * 5_000)]
     await redis.flushall()
-    with pytest.raises(ConfigError, match="not in Redis any more"):
+    with pytest.raises(ConfigError, match="not there any more"):
         await codec.decode(kept)
     await redis.aclose()
+
+
+@pytest.mark.parametrize("kind", ["folder", "redis"])
+async def test_row_46_payloads_of_a_run_and_of_those_below_it_are_erased_with_it(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    where = str(tmp_path / "blobs") if kind == "folder" else request.getfixturevalue("redis_url")
+    blobs = blobs_of(RuntimeConfig(blobs=where))
+    assert blobs is not None
+    names = ["run-1/a", "run-1-2-0/b", "run-12/c", "nobodys/d"]
+    for name in names:
+        await blobs.put(name, name.encode())
+    await blobs.erase(["run-1", "run-7"])
+    for name in names[:2]:
+        with pytest.raises(ConfigError, match="not there any more"):
+            await blobs.get(name)
+    assert [await blobs.get(name) for name in names[2:]] == [b"run-12/c", b"nobodys/d"]
+    await blobs.close()
+
+
+async def test_row_46_a_folder_keeps_what_is_used_and_sweeps_out_what_is_old(tmp_path: Path) -> None:
+    clock = Moving()
+    blobs = FileBlobs(tmp_path, clock=clock)
+    await blobs.put("run-1/old", b"1")
+    await blobs.put("run-2/used", b"2")
+    clock.passed_s = 20 * 86_400
+    await blobs.put("run-2/used", b"2")
+    assert await blobs.get("run-1/old") == b"1"
+    clock.passed_s = 41 * 86_400
+    await blobs.put("run-3/new", b"3")
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {
+        "run-2",
+        "run-2/used",
+        "run-3",
+        "run-3/new",
+    }
+
+
+class Moving(SystemClock):
+    passed_s = 0.0
+
+    def now_s(self) -> float:
+        return super().now_s() + self.passed_s
+
+
+async def test_row_46_erasing_a_user_erases_the_payloads_of_their_runs(temporal: str, tmp_path: Path) -> None:
+    blobs = FileBlobs(tmp_path / "blobs")
+    client = await connect_temporal(temporal, codec=Codec(blobs=blobs, large_bytes=1_000))
+    stage = Stage(client, tmp_path, replace(QUICK, queue=f"erased-{tmp_path.name}"))
+    script = {"main": [calls("subagent_kid", query="q" * 5_000), Line("ok")], "kid": [Line("k" * 5_000)]}
+    services = replace(stage.services(ScriptedLLM(script)), blobs=blobs)
+    one = Agent("main", services=services, sub_agents=[Agent("kid")], policy=AutoApprove())
+    async with stage.playing(one):
+        runs = [(await one.run("x" * 5_000, principal=who)).run_id for who in (ANN, Principal("acme", "bob"))]
+    before = {path.name for path in (tmp_path / "blobs").iterdir()}
+    assert before == {*runs, *(f"{run}-1-0" for run in runs)}
+    await erase(services, ANN)
+    assert {path.name for path in (tmp_path / "blobs").iterdir()} == {runs[1], f"{runs[1]}-1-0"}
 
 
 async def test_row_43_a_run_leaves_nothing_readable_in_temporal_and_nothing_large(

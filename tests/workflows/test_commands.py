@@ -13,12 +13,21 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agent_runtime.api import sqlite_services
+from agent_runtime.api.config import RuntimeConfig
+from agent_runtime.cli.running import checks_of
+from agent_runtime.connectors.scripted import ScriptedLLM
+from agent_runtime.serve.health import asked
+from agent_runtime.temporal.devserver import temporary
+from agent_runtime.temporal.runtime import TemporalRuntime, connect
 from tests.agent_runtime.lab import Lab
 from tests.e2e.processes import ROOT, Process, clean_environ
 from tests.ports import free_port
 
 COMMAND = str(Path(sys.executable).parent / "meterway-agent")
 HISTORIES = Path(__file__).parent / "histories"
+HOST = "127.0.0.2"
+"""Not the one that is listened on by itself."""
 TROUPE = "tests.workflows.troupe:agent"
 
 
@@ -103,15 +112,15 @@ def test_row_24_47_52_56_58_a_worker_says_how_it_is_and_stops_when_told(
     lab: Lab, temporal: str, tmp_path: Path
 ) -> None:
     port = free_port()
-    words = ("worker", "--agents", TROUPE, "--health-port", str(port), "--grace-s", "2")
+    words = ("worker", "--agents", TROUPE, "--health-host", HOST, "--health-port", str(port), "--grace-s", "2")
     environ = environ_of(lab, tmp_path, METERWAY_TEMPORAL=temporal, METERWAY_AGENT_QUEUE=f"health-{port}")
     with process(tmp_path, *words, environ=environ) as worker:
-        ready = until_status(f"http://127.0.0.1:{port}/readyz", 200).json()
-        assert ready == {"status": "ready", "checks": ["gateway", "polling", "store"], "missing": {}}
-        assert until_status(f"http://127.0.0.1:{port}/healthz", 200).json() == {"status": "live"}
+        ready = until_status(f"http://{HOST}:{port}/readyz", 200).json()
+        assert ready == {"status": "ready", "checks": ["gateway", "polling", "store", "temporal"], "missing": {}}
+        assert until_status(f"http://{HOST}:{port}/healthz", 200).json() == {"status": "live"}
         lab.gateway.signal(signal.SIGSTOP)
         try:
-            missing = until_status(f"http://127.0.0.1:{port}/readyz", 503).json()["missing"]
+            missing = until_status(f"http://{HOST}:{port}/readyz", 503).json()["missing"]
             assert list(missing) == ["gateway"]
         finally:
             lab.gateway.signal(signal.SIGCONT)
@@ -123,7 +132,7 @@ def test_row_24_47_52_56_58_a_worker_says_how_it_is_and_stops_when_told(
 def test_agents_are_served_and_the_page_is_there(lab: Lab, tmp_path: Path) -> None:
     port = free_port()
     with process(tmp_path, "serve", "--agents", TROUPE, "--port", str(port), environ=environ_of(lab, tmp_path)) as door:
-        until_status(f"http://127.0.0.1:{port}/readyz", 200)
+        assert until_status(f"http://127.0.0.1:{port}/readyz", 200).json()["checks"] == ["gateway", "store"]
         with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"x-tenant": "demo", "x-user": "you"}, trust_env=False
         ) as http:
@@ -133,6 +142,20 @@ def test_agents_are_served_and_the_page_is_there(lab: Lab, tmp_path: Path) -> No
             assert "<title>Agents</title>" in http.get("/").text
         door.signal(signal.SIGTERM)
         assert door.ended(20) == 0
+
+
+async def test_row_60_a_process_says_which_of_its_dependencies_is_away(tmp_path: Path) -> None:
+    services = sqlite_services(ScriptedLLM({}), tmp_path / "agents.db")
+    folder = tmp_path / "temporal"
+    folder.mkdir()
+    async with temporary(folder) as address:
+        runtime = TemporalRuntime(await connect(address), services)
+        checks = checks_of(RuntimeConfig(gateway_url=f"http://127.0.0.1:{free_port()}/v1"), services, runtime)
+        assert sorted(checks) == ["gateway", "store", "temporal"]
+        assert await asked(checks) == {"gateway": "ConnectError"}
+    assert await asked(checks) == {"gateway": "ConnectError", "temporal": "RPCError"}
+    await services.close()
+    assert sorted(await asked(checks)) == ["gateway", "store", "temporal"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from examples import research
 from tests.agent_runtime.cast import ANN, calls
 from tests.workflows.conftest import Stage
 
-WHOLE_BUDGET = Usage(1, 600, 400, 0, 0, 500_000_000)
+WHOLE_BUDGET = Usage(1, 150_000, 50_000)
 
 
 def example(stage: Stage, answer: Line) -> Agent:

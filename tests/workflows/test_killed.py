@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 
-from agent_runtime.api import sqlite_services
+from agent_runtime.api import Handle, sqlite_services
 from agent_runtime.contracts.run import RunOutcome
 from agent_runtime.domain.values import Principal
 from agent_runtime.temporal.runtime import TemporalRuntime
@@ -35,6 +36,7 @@ from tests.workflows.troupe import TURNS
 WORKERS = 3
 HEARTBEAT_S = 2.0
 CALLS_WAIT_S = 60.0
+KILL_EVERY_S = (0.1, 0.8)
 COMMAND = str(Path(sys.executable).parent / "meterway-agent")
 
 
@@ -62,11 +64,18 @@ class Crowd:
         command = (COMMAND, "worker", "--agents", "tests.workflows.troupe:agent", "--grace-s", "2")
         return Process(folder, *command, environ=self._environ)
 
-    def kill_one(self, dice: random.Random) -> None:
-        place = dice.randrange(WORKERS)
-        self.processes[place].signal(signal.SIGKILL)
-        self.processes[place].ended()
-        self.processes[place] = self._start()
+    async def kill_amid_work(self, dice: random.Random, busy: Callable[[int], Awaitable[bool]]) -> bool:
+        """One of those that have work in their hands, if any has; each is frozen while that is found out."""
+        for place in dice.sample(range(WORKERS), WORKERS):
+            worker = self.processes[place]
+            worker.signal(signal.SIGSTOP)
+            if await busy(worker.pid):
+                worker.signal(signal.SIGKILL)
+                await asyncio.to_thread(worker.ended)
+                self.processes[place] = await asyncio.to_thread(self._start)
+                return True
+            worker.signal(signal.SIGCONT)
+        return False
 
     def stop(self) -> None:
         for process in self.processes:
@@ -84,17 +93,49 @@ def crowd(folder: Path, environ: dict[str, str]) -> Iterator[Crowd]:
         made.stop()
 
 
-async def kill_now_and_then(size: Size, workers: Crowd, lab: Lab) -> int:
-    """Goes on until it has killed enough; the caller cancels it when all runs are over."""
+async def kill_now_and_then(size: Size, workers: Crowd, lab: Lab, live: "Live") -> int:
+    """How many workers were killed with a run in their hands: as many as wanted, or fewer if no run is left."""
     dice = random.Random(SEED)
     gateway_at = {size.kills // 2} if size.gateway_kills else set()
-    for number in range(size.kills):
-        await asyncio.sleep(dice.uniform(0.3, 1.2))
-        await asyncio.to_thread(workers.kill_one, dice)
-        if number in gateway_at:
+    killed = 0
+    while killed < size.kills and live.run_ids:
+        await asyncio.sleep(dice.uniform(*KILL_EVERY_S))
+        if not await workers.kill_amid_work(dice, live.held_by):
+            continue
+        if killed in gateway_at:
             await asyncio.to_thread(lab.kill_gateway_amid_a_call, CALLS_WAIT_S)
             await asyncio.to_thread(lab.start_gateway)
-    return size.kills
+        killed += 1
+    return killed
+
+
+class Live:
+    """The runs that have not ended yet."""
+
+    def __init__(self, client: Client, handles: list[Handle]) -> None:
+        self._client = client
+        self._handles = handles
+        self.run_ids = {handle.run_id for handle in handles}
+
+    async def ends(self) -> list[RunOutcome]:
+        return await asyncio.gather(*map(self._end, self._handles))
+
+    async def _end(self, handle: Handle) -> RunOutcome:
+        outcome = await handle.outcome()
+        self.run_ids.discard(handle.run_id)
+        return outcome
+
+    async def held_by(self, pid: int) -> bool:
+        """Whether this worker has begun something for one of them and has not said what came of it."""
+        described = await asyncio.gather(
+            *(self._client.get_workflow_handle(run_id).describe() for run_id in self.run_ids)
+        )
+        return any(
+            one.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+            and one.last_worker_identity.startswith(f"{pid}@")
+            for run in described
+            for one in run.raw_description.pending_activities
+        )
 
 
 @pytest.mark.parametrize(
@@ -122,13 +163,12 @@ async def test_row_30_52_killed_workers_lose_no_run_and_pay_no_turn_twice(
         services = sqlite_services(llm, tmp_path / "agents.db")
         agent = troupe.agent.on(TemporalRuntime(client, services, settings, pollers_wait_s=30.0))
         with crowd(tmp_path, environ) as workers:
-            killing = asyncio.ensure_future(kill_now_and_then(size, workers, lab))
             started = [await agent.start("go", principal=Principal("demo", f"u{n}")) for n in range(size.runs)]
-            ends: list[RunOutcome] = await asyncio.wait_for(
-                asyncio.gather(*(handle.outcome() for handle in started)), size.within_s
-            )
-            killed = await killing
-    assert killed == size.kills
+            live = Live(client, started)
+            async with asyncio.TaskGroup() as group:
+                killing = group.create_task(kill_now_and_then(size, workers, lab, live))
+                ends = await asyncio.wait_for(live.ends(), size.within_s)
+    assert killing.result() == size.kills
     assert Counter(end.outcome.finish_reason for end in ends) == {"max_iterations": size.runs}
     assert {end.usage.llm_calls for end in ends} == {TURNS}
     assert all(len(end.outcome.messages) == 2 * TURNS for end in ends)

@@ -32,6 +32,7 @@ from agent_runtime.domain.limits import Limits, Mode
 from agent_runtime.domain.values import Failure, Principal
 from agent_runtime.ports import Entry, LLMTrouble
 from agent_runtime.spec.fingerprint import fingerprint
+from agent_runtime.spec.hooks import Hook
 from agent_runtime.temporal.runtime import TemporalRuntime
 from agent_runtime.temporal.shapes import queue_of
 from agent_runtime.temporal.workers import queues
@@ -197,6 +198,18 @@ async def test_row_19_30_an_approval_outlives_its_worker_and_its_client(stage: S
         await again.approve(approval.id, ANN)
         assert (await again).text == "ok"
     assert props.used == ["delete x"]
+
+
+async def test_row_19_a_hook_on_a_worker_hears_of_an_approval(stage: Stage) -> None:
+    heard: asyncio.Queue[Approval] = asyncio.Queue()
+    hook = Hook("pager", {"on_approval": lambda approval, _: heard.put_nowait(approval)})
+    one = agent(stage, [calls("delete", path="x"), Line("ok")], policy=RequireAll(), hooks=[hook])
+    async with stage.playing(one), asyncio.timeout(30):
+        handle = await one.start("go")
+        approval = await heard.get()
+        await handle.approve(approval.id, ANN)
+        assert [record.approval for record in (await handle).approvals] == [approval]
+    assert heard.empty()
 
 
 async def test_row_19_a_childs_approval_is_seen_and_decided_at_the_root(stage: Stage) -> None:
@@ -379,6 +392,44 @@ async def test_row_13_a_run_that_was_terminated_is_an_error_of_ours(stage: Stage
         await client.get_workflow_handle(handle.run_id).terminate()
         with pytest.raises(AgentError, match="lost in Temporal"):
             await handle
+
+
+async def test_row_15_59_a_run_that_was_terminated_has_one_end_and_gives_its_turn_back(
+    stage: Stage, client: Client
+) -> None:
+    one = agent(stage, [calls("forever"), Line("again")])
+    assert one.services is not None
+    async with stage.playing(one), asyncio.timeout(60):
+        handle = await one.start("go", conversation_id="c")
+        seen: list[Any] = []
+        async for _, event in handle.events():
+            seen.append(event)
+            if event["type"] == "TOOL_CALL_START":
+                await client.get_workflow_handle(handle.run_id).terminate()
+        assert (seen[-1]["type"], seen[-1]["code"]) == ("RUN_ERROR", "logic")
+        assert [event async for _, event in handle.events()] == seen
+        assert [event async for _, event in handle.events(len(seen))] == []
+        status = await handle.status()
+        turns = await one.services.conversations.turns(ANN, "c")
+        again = await one.start("go", conversation_id="c")
+        await again.cancel()
+        await again.outcome()
+    assert (status.status, status.finish_reason) == ("failed", "failed")
+    assert [(turn.status, len(turn.messages)) for turn in turns] == [("failed", 1)]
+
+
+async def test_row_59_the_next_turn_finds_out_that_a_run_was_terminated(stage: Stage, client: Client) -> None:
+    """Nobody followed it, nobody asked for it."""
+    one = agent(stage, [calls("forever"), Line("again")])
+    async with stage.playing(one):
+        lost = await one.start("go", conversation_id="c")
+        with pytest.raises(TurnConflict):
+            await one.start("go", conversation_id="c")
+        await client.get_workflow_handle(lost.run_id).terminate()
+        again = await one.start("go", conversation_id="c")
+        await again.cancel()
+        await again.outcome()
+        assert (await lost.outcome()).status == "failed"
 
 
 @pytest.mark.parametrize(("model", "attempts"), [("broken", 3), ("all-fail", 4)])

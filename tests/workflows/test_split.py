@@ -19,6 +19,7 @@ from agent_runtime.desk.desk import Desk
 from agent_runtime.domain.limits import Mode
 from agent_runtime.domain.todo import Prepare
 from agent_runtime.domain.values import Principal, RunRef
+from agent_runtime.stores.clock import SystemClock
 from agent_runtime.telemetry.recorder import OtelRecorder
 from agent_runtime.temporal.activities import Activities
 from agent_runtime.temporal.lines import backlog
@@ -28,7 +29,7 @@ from agent_runtime.temporal.workers import Crew, Tuning
 from agent_runtime.tools.access import AutoApprove
 from tests.agent_runtime.cast import ANN, Props, calls
 from tests.agent_runtime.lab import Lab
-from tests.agent_runtime.test_telemetry import metric_points
+from tests.agent_runtime.test_telemetry import metric_points, started_and_ended
 from tests.e2e.processes import Process
 from tests.workflows import troupe
 from tests.workflows.conftest import Stage
@@ -152,10 +153,21 @@ async def test_row_55_models_and_tools_have_places_of_their_own(stage: Stage, cl
     assert llm.running_max == 2
 
 
-async def test_row_54_what_waits_for_workers_is_measured(stage: Stage, client: Client) -> None:
+async def test_row_34_41_child_workflows_are_counted_as_started_too(stage: Stage, client: Client) -> None:
+    reader = InMemoryMetricReader()
+    llm = ScriptedLLM({"main": [calls("subagent_kid", query="x"), Line("ok")], "kid": [Line("kid")]})
+    services = replace(stage.services(llm), recorder=OtelRecorder(meters=MeterProvider([reader])))
+    one = Agent("main", services=services, sub_agents=[Agent("kid")], policy=AutoApprove(), principal=ANN)
+    async with stage.playing(one):
+        await one.run("go")
+    assert started_and_ended(reader) == {"main": (1, 1), "kid": (1, 1)}
+
+
+async def test_row_54_what_waits_for_workers_is_measured_until_nothing_does(stage: Stage, client: Client) -> None:
     reader = InMemoryMetricReader()
     recorder = OtelRecorder(meters=MeterProvider([reader]))
-    services = replace(stage.services(ScriptedLLM({"main": [Line("ok")]})), recorder=recorder)
+    llm = ScriptedLLM({"main": [Line("ok")]})
+    services = replace(stage.services(llm), recorder=recorder, clock=Hurried())
     one = Agent("main", services=services, mode=Mode.AUTONOMOUS, principal=ANN)
     one.on(TemporalRuntime(client, services, stage.settings))
     queue = queue_of(stage.settings.queue, "main", one.fingerprint)
@@ -163,12 +175,20 @@ async def test_row_54_what_waits_for_workers_is_measured(stage: Stage, client: C
     async with asyncio.timeout(10):
         while await backlog(client, queue) < len(handles):
             await asyncio.sleep(0.1)
-    async with Crew(client, [one.spec], services, stage.settings.queue):
-        [point] = metric_points(reader)["agent.queue.backlog"]
+    async with Crew(client, [one.spec], services, stage.settings.queue), asyncio.timeout(30):
+        [before] = metric_points(reader)["agent.queue.backlog"]
         for handle in handles:
             await handle
-    assert point.attributes == {"queue": queue}
-    assert 0 <= point.value <= len(handles)
+        while metric_points(reader)["agent.queue.backlog"][0].value:
+            await asyncio.sleep(0.1)
+    assert (before.attributes, before.value) == ({"queue": queue}, len(handles))
+
+
+class Hurried(SystemClock):
+    """A crew measures every few hundredths of a second."""
+
+    async def sleep_s(self, seconds: float) -> None:
+        await super().sleep_s(seconds / 100)
 
 
 class Counting(ScriptedLLM):

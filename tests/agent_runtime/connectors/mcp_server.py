@@ -14,9 +14,8 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-@server.tool()
+@server.tool(description=os.environ.get("LAB_ABOUT", "Tells what the environment holds."))
 def secret() -> str:
-    """Tells what the environment holds."""
     return os.environ.get("LAB_TOKEN", "nothing")
 
 

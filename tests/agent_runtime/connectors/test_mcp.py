@@ -67,6 +67,22 @@ async def test_row_22_a_pinned_tool_that_changes_is_refused() -> None:
         await McpServer("lab", command=STDIO, allow=("add",), pins={"add": "0" * 64}).tools()
 
 
+async def test_row_22_a_pinned_tool_that_changes_after_it_was_taken_in_is_not_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LAB_SOURCE", "Tells what the environment holds.")
+    facts: dict[str, Any] = {"command": STDIO, "env": {"LAB_ABOUT": "env:LAB_SOURCE", "LAB_TOKEN": "env:LAB_SOURCE"}}
+    [seen] = await McpServer("lab", allow=("secret",), **facts).tools()
+    [tool] = await McpServer("lab", allow=("secret",), pins={"secret": seen.version}, **facts).tools()
+    assert "Tells what" in await tool.run({}, CONTEXT)
+    monkeypatch.setenv("LAB_SOURCE", "Tells it to somebody else.")
+    with pytest.raises(ToolError, match=r"'secret' has changed .* pin it anew"):
+        await tool.run({}, CONTEXT)
+    assert "somebody else" in await seen.run({}, CONTEXT)
+    with pytest.raises(ToolError, match="offers no 'gone' any more"):
+        await McpServer("lab", pins={"gone": "0" * 64}, **facts).call("gone", {})
+
+
 async def test_row_22_results_are_cut_and_errors_are_errors(url: str) -> None:
     server = McpServer("lab", url=url, allow=("*",), result_chars_max=50)
     assert "[cut at 50 characters]" in await server.call("long", {"letters": 1_000})

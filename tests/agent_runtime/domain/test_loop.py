@@ -316,6 +316,13 @@ def test_row_37_top_ups_are_bounded() -> None:
     assert state.outcome.finish_reason == "budget_exceeded"
 
 
+def test_row_37_a_budget_that_is_somebody_elses_is_no_question_to_a_person() -> None:
+    state = started(Limits(tokens_max=10_000, on_budget="approve"))
+    state, _ = step(state, LLMFailed(1, Failure("budget_exceeded", "402: the tenant's")))
+    assert state.outcome is not None
+    assert (state.outcome.finish_reason, state.outcome.approvals) == ("budget_exceeded", ())
+
+
 def test_row_41_a_parent_counts_what_its_children_used() -> None:
     outcome = Puppet([["subagent_helper", "subagent_helper"]]).run()
     assert outcome.usage.llm_calls == 2
@@ -336,6 +343,22 @@ def test_row_41_a_child_may_use_what_its_parent_has_left_and_works_in_its_way() 
     free = inherited(plan(), plan(), None, None)
     assert (free.limits.tokens_max, free.limits.nano_usd_max) == (None, None)
     assert inherited(plan(Limits(tokens_max=500)), parent, 40, None).limits.tokens_max == 40
+
+
+@given(seed=st.integers(0, 1_000), turns=SCRIPTS)
+def test_row_37_41_children_side_by_side_share_what_is_left_whichever_begins_first(
+    seed: int, turns: list[list[str]]
+) -> None:
+    puppet = Puppet(turns, plan(Limits(tokens_max=1_000, output_tokens=10)), dice=random.Random(seed))
+    puppet.run()
+    shares: dict[int, list[int]] = {}
+    for todo in puppet.done:
+        if isinstance(todo, RunChild):
+            shares.setdefault(todo.turn, []).append(todo.tokens_left or 0)
+    for turn, given_out in shares.items():
+        children_before = sum(len(some) for before, some in shares.items() if before < turn)
+        left = 1_000 - turn * TURN_USAGE.total_tokens - children_before * CHILD_USAGE.total_tokens
+        assert set(given_out) == {left // len(given_out)}
 
 
 def test_a_message_that_comes_meanwhile_is_answered_too() -> None:
