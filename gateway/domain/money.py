@@ -44,13 +44,15 @@ def affordable_output(price: Price, input_tokens: int, nano_usd: int) -> int:
 
 def usd_text(nano_usd: int) -> str:
     """Exact decimal USD without an exponent, such as 0.000125."""
+    return usd_digits(nano_usd).decode()
+
+
+def usd_digits(nano_usd: int) -> bytes:
     if nano_usd < 0:
-        return "-" + usd_text(-nano_usd)
+        return b"-" + usd_digits(-nano_usd)
     whole = nano_usd // _NANO
     fraction = nano_usd - whole * _NANO
-    if not fraction:
-        return str(whole)
-    return str(whole) + "." + str(_NANO + fraction)[1:].rstrip("0")
+    return b"%d.%b" % (whole, (b"%d" % (_NANO + fraction))[1:].rstrip(b"0")) if fraction else b"%d" % whole
 
 
 def _tier(price: Price, input_tokens: int) -> Price:
