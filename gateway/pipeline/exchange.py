@@ -14,7 +14,7 @@ from gateway.domain.record import Provenance
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
-from gateway.domain.sticky import session_key
+from gateway.domain.sticky import opening_key, session_key
 from gateway.pipeline.admission import Ticket, admit, check_key
 from gateway.pipeline.attempts import AttemptLoop, Served, deadline_of
 from gateway.pipeline.cashier import Cashier
@@ -98,7 +98,8 @@ class Exchange:
 
     async def _begin(self) -> None:
         routes = self._routes()
-        booked = self._booked = await self._dimensions()
+        run = None if self._caller.run_id is None else await self._root(self._caller.run_id)
+        booked = self._booked = self._dimensions(run)
         deadline_s = deadline_of(self._caller, routes[0])
         ticket = await admit(self._desk, self._caller, booked, self._request, candidates(routes), deadline_s)
         self._ticket = ticket
@@ -125,14 +126,14 @@ class Exchange:
                 self.trace.whole_bytes = len(answer.body)
         self._pin(self._served)
 
-    async def _dimensions(self) -> Dimensions:
+    async def _root(self, run: str) -> str:
+        caller = self._caller
+        return await self._desk.runs.root(caller.key.tenant.id, run, caller.parent_run_id)
+
+    def _dimensions(self, run: str | None) -> Dimensions:
         """Under what the request is booked."""
         caller = self._caller
-        key = caller.key
-        run = caller.run_id
-        if run is not None:
-            run = await self._desk.runs.root(key.tenant.id, run, caller.parent_run_id)
-        tags = caller.tags
+        key, tags = caller.key, caller.tags
         if key.tags:
             spoken = {name for name, _ in tags}
             tags += tuple((name, text) for name, text in key.tags if name not in spoken)
@@ -168,7 +169,7 @@ class Exchange:
             key = session_key(tenant, named)
             pin = self._desk.pins.get(key)
             return Session(key, pin)
-        return Session(session_key(tenant, self._request.opening)) if self._request.opening else None
+        return Session(opening_key(tenant, self._request.opening)) if self._request.opening else None
 
     def _pin(self, served: Served) -> None:
         session = self._session
@@ -222,12 +223,13 @@ class Exchange:
     @property
     def budget_left_nano_usd(self) -> int | None:
         """What is left of the tightest of the caller's budgets in dollars."""
-        if self._booked is None:
-            return None
-        left = self._desk.accounts.left
-        budgets = [b for b in self._caller.key.tenant.budgets if b.unit is Unit.NANO_USD]
-        rooms = [left(b, who) for b in budgets if (who := b.who(self._booked)) is not None]
-        return min(rooms, default=None)
+        least: int | None = None
+        booked = self._booked
+        for budget in self._caller.key.tenant.budgets if booked is not None else ():
+            if budget.unit is Unit.NANO_USD and booked is not None and (who := budget.who(booked)) is not None:
+                left = self._desk.accounts.left(budget, who)
+                least = left if least is None or left < least else least
+        return least
 
     @property
     def ended(self) -> bool:
