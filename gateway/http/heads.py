@@ -149,21 +149,20 @@ def pairs(lines: Lines) -> Headers:
 
 
 _ROOM_NAMES = {
-    name: (b"x-ratelimit-remaining-" + name.encode() + b": ", b"x-ratelimit-reset-" + name.encode() + b": ")
+    name: (
+        b"x-ratelimit-limit-%b: " % name.encode(),
+        b"x-ratelimit-remaining-%b: " % name.encode(),
+        b"x-ratelimit-reset-%b: " % name.encode(),
+    )
     for name in ("requests", "tokens")
 }
-
-
-@functools.lru_cache(maxsize=4096)
-def _limit_line(dimension: str, limit: int) -> bytes:
-    return b"x-ratelimit-limit-%b: %d" % (dimension.encode(), limit)
 
 
 def room_lines(rooms: list[Room]) -> Lines:
     lines: Lines = []
     for room in rooms:
-        remaining, reset = _ROOM_NAMES[room.dimension]
-        lines.append(_limit_line(room.dimension, room.limit))
+        limit, remaining, reset = _ROOM_NAMES[room.dimension]
+        lines.append(b"%b%d" % (limit, room.limit))
         lines.append(b"%b%d" % (remaining, room.remaining))
         lines.append(b"%b%b" % (reset, duration_text(room.reset_s)))
     return lines
