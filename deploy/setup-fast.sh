@@ -5,6 +5,8 @@ venv=${1:?usage: setup-fast.sh DIRECTORY}
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+# The wheel is built in an environment of its own: with the compiler that is pinned, not the newest one.
+export PIP_CONSTRAINT=$PWD/constraints.txt PIP_BUILD_CONSTRAINT=$PWD/constraints.txt
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -289,8 +289,13 @@ class JournalFailed(Exception):
 
 
 class Journal(Protocol):
-    """Facts about money on this machine's disk, in the order in which they were told; a killed process loses none."""
+    """Facts about money on this machine's disk, in the order in which they were told; a killed process loses none.
 
+    One that does not `keep` facts need not be told any.
+    """
+
+    @property
+    def keeps(self) -> bool: ...
     def write(self, fact: Fact) -> None:
         """On record when this returns. Raises JournalFailed where it cannot be."""
         ...

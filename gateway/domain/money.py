@@ -5,8 +5,15 @@ from gateway.domain.reply import Usage
 
 _MILLION = 1_000_000
 _NANO = 1_000_000_000
+_HALF = 16
+_LOWER = (1 << _HALF) - 1
 TOKENS_MAX = 1 << 40
 """What is affordable at most, where output costs nothing."""
+
+
+def times(tokens: int, price: int) -> int:
+    """The product, in halves: what is below thirty bits is multiplied in place, a price is not, and costs an object."""
+    return (tokens * (price >> _HALF) << _HALF) + tokens * (price & _LOWER)
 
 
 def cost_nano_usd(price: Price, usage: Usage) -> int:
@@ -15,7 +22,7 @@ def cost_nano_usd(price: Price, usage: Usage) -> int:
         return _cost_of_kinds(_tier(price, usage.input), usage, price.per_request)
     cached = min(usage.cached_input, usage.input)
     cached_price = price.input if price.cached_input is None else price.cached_input
-    total = (usage.input - cached) * price.input + cached * cached_price + usage.output * price.output
+    total = times(usage.input - cached, price.input) + times(cached, cached_price) + times(usage.output, price.output)
     return (total + _MILLION // 2) // _MILLION
 
 
@@ -24,7 +31,7 @@ def ceiling_nano_usd(price: Price, input_tokens: int, output_tokens: int) -> int
     most = 0
     for above, dear_input, dear_output in price.dearest:
         if input_tokens > above or above == 0:
-            most = max(most, input_tokens * dear_input + output_tokens * dear_output)
+            most = max(most, times(input_tokens, dear_input) + times(output_tokens, dear_output))
     return -(-most // _MILLION) + price.per_request
 
 
@@ -44,13 +51,15 @@ def affordable_output(price: Price, input_tokens: int, nano_usd: int) -> int:
 
 def usd_text(nano_usd: int) -> str:
     """Exact decimal USD without an exponent, such as 0.000125."""
+    return usd_digits(nano_usd).decode()
+
+
+def usd_digits(nano_usd: int) -> bytes:
     if nano_usd < 0:
-        return "-" + usd_text(-nano_usd)
+        return b"-" + usd_digits(-nano_usd)
     whole = nano_usd // _NANO
     fraction = nano_usd - whole * _NANO
-    if not fraction:
-        return str(whole)
-    return str(whole) + "." + str(_NANO + fraction)[1:].rstrip("0")
+    return b"%d.%b" % (whole, (b"%d" % (_NANO + fraction))[1:].rstrip(b"0")) if fraction else b"%d" % whole
 
 
 def _tier(price: Price, input_tokens: int) -> Price:

@@ -7,8 +7,7 @@ CALIBRATION_TOKENS_MIN = 64
 FACTOR_MIN = 0.5
 FACTOR_MAX = 4.0
 
-# Tokens for each byte of a class, fitted on o200k over documents, code, JSON and twelve languages. Frequent ones first:
-# each class is deleted from what the classes before it have left.
+# Tokens for each byte of a class, fitted on o200k over documents, code, JSON and twelve languages. Frequent ones first.
 _ASCII = (
     (0.213, b"abcdefghijklmnopqrstuvwxyz"),
     (0.125, b" "),
@@ -27,6 +26,20 @@ _LEADS = (
     (1.0, bytes(range(0xF0, 0xF5))),
 )
 _ANY = (*_ASCII, _CONTINUATION, *_LEADS)
+_WEIGHTS = [(weight, bytes([index])) for index, (weight, _) in enumerate(_ANY)]
+_ASCII_WEIGHTS = _WEIGHTS[: len(_ASCII)]
+
+
+def _classes() -> bytes:
+    """For each byte the number of its class; beyond all of them is what counts as punctuation."""
+    table = bytearray([len(_ANY)]) * 256
+    for index, (_, letters) in enumerate(_ANY):
+        for letter in letters:
+            table[letter] = index
+    return bytes(table)
+
+
+_CLASSES = _classes()
 
 
 def estimate(text: bytes) -> int:
@@ -40,12 +53,16 @@ def estimate(text: bytes) -> int:
 
 
 def _weigh(text: bytes) -> int:
+    """Each byte becomes its class, and these are counted: bytes are deleted at four times the cost."""
     tokens = 0.0
     left = len(text)
-    for weight, letters in _ASCII if text.isascii() else _ANY:
-        text = text.translate(None, letters)
-        tokens += weight * (left - len(text))
-        left = len(text)
+    classes = text.translate(_CLASSES)
+    for weight, letter in _ASCII_WEIGHTS if text.isascii() else _WEIGHTS:
+        count = classes.count(letter)
+        tokens += weight * count
+        left -= count
+        if not left:
+            break
     return int(tokens + _PUNCTUATION * left) + 1
 
 

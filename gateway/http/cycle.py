@@ -152,14 +152,23 @@ class DoorCycle:
             self._news = False
         return None if self.disconnected or self.response_complete else self._take()
 
-    def answer(self, status: int, headers: heads.Headers, body: bytes) -> bool:
+    def answer(self, status: int, lines: heads.Lines, body: bytes) -> bool:
         """The whole response at once; False where it has to wait for the client, thus for `send`."""
         if self.disconnected:
             return True
         if self.flow.write_paused or self.response_started:
             return False
-        self._begin(status, headers, sized=True)
+        self._begin(status, lines, sized=True)
         self._write_body(body, more=False)
+        return True
+
+    def open(self, status: int, lines: heads.Lines) -> bool:
+        """The head of a stream; False as for `answer`."""
+        if self.disconnected:
+            return True
+        if self.flow.write_paused or self.response_started:
+            return False
+        self._begin(status, lines, sized=False)
         return True
 
     def push(self, body: bytes, *, more: bool) -> bool:
@@ -247,9 +256,10 @@ class DoorCycle:
         if _CLOSE in headers:
             headers.remove(_CLOSE)
             self.keep_alive = False
-        self._begin(status, headers, sized=any(name == b"content-length" for name, _ in headers))
+        sized = any(name == b"content-length" for name, _ in headers)
+        self._begin(status, [heads.line(header) for header in headers], sized=sized)
 
-    def _begin(self, status: int, headers: heads.Headers, *, sized: bool) -> None:
+    def _begin(self, status: int, lines: heads.Lines, *, sized: bool) -> None:
         """`sized`: there is a content-length, and one body follows; otherwise a stream."""
         self._continue_due = False
         bodiless = self.head.method == b"HEAD"
@@ -257,7 +267,6 @@ class DoorCycle:
         if self.more_body:
             self.keep_alive = False
         self._chunked = streamed and self.head.version != "1.0"
-        lines = [b"%b: %b" % (name, value) for name, value in headers]
         if not self.keep_alive:
             lines.append(b"connection: close")
         if self._chunked:
@@ -303,5 +312,5 @@ def whole(error: GatewayError) -> bytes:
         *heads.retry_headers(error.retry_after_s, again=error.again),
         (b"connection", b"close"),
     ]
-    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    lines = b"".join([heads.line(header) + b"\r\n" for header in headers])
     return _STATUS_LINES[failures.status_of(error)] + lines + b"\r\n" + body

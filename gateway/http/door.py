@@ -18,7 +18,7 @@ from gateway.domain.errors import (
     MethodNotAllowed,
     Overloaded,
 )
-from gateway.domain.money import usd_text
+from gateway.domain.money import usd_digits
 from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation, Priority
 from gateway.http import heads, once
 from gateway.http.cycle import DoorCycle, Message
@@ -40,12 +40,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 DROPPED_BYTES_MAX = 1_000
 NOBODY = CallerKey("", b"", Tenant(""))
-_JSON = (b"content-type", b"application/json")
-_STREAM_HEAD = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
+_JSON = b"content-type: application/json"
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+_STREAM_HEAD = (heads.line(_EVENTS), b"cache-control: no-cache", b"x-accel-buffering: no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +190,7 @@ class Visit:
             self._record_refusal(caller.key, error)
             await self._refuse(error)
             return
-        head = [_JSON, (b"content-length", b"%d" % len(body)), *self._named()]
-        await self._answer(200, head, body)
+        await self._answer(200, [_JSON, _length(body), *self._named()], body)
         self._desk.recorder.record(record_of(exchange.trace, caller, request, self._desk.clock.monotonic_s()))
 
     async def _exchange(self, caller: Caller, request: ModelRequest) -> bool:
@@ -208,9 +204,9 @@ class Visit:
         except GatewayError as error:
             await self._refuse(error, exchange)
             return False
-        headers, body = self._whole(exchange)
-        if not self._answered(200, headers, body):
-            await self._answer(200, headers, body)
+        lines, body = self._whole(exchange)
+        if not self._answered(200, lines, body):
+            await self._answer(200, lines, body)
         return True
 
     async def _exchange_once(self, caller: Caller, request: ModelRequest, given: bytes) -> None:
@@ -256,7 +252,7 @@ class Visit:
         at = 0
         while (message := await answer.message(at)) is not None:
             at += 1
-            if at == 1 and _STREAM_HEAD[0] in message["headers"]:
+            if at == 1 and _EVENTS in message["headers"]:
                 self._cycle.event_stream = True
             shown = message if replay is None else once.replayed(message, answer, self._id, ended=replay)
             await self._send(shown)
@@ -340,49 +336,52 @@ class Visit:
             return await asyncio.get_running_loop().run_in_executor(self._door.parsers, self._endpoint.parse, body)
         return self._endpoint.parse(body)
 
-    def _whole(self, exchange: Exchange) -> tuple[heads.Headers, bytes]:
+    def _whole(self, exchange: Exchange) -> tuple[heads.Lines, bytes]:
         """The exchange is settled by now: what the client receives is on record."""
         reply = exchange.reply
         if reply is None:
             raise AssertionError("a whole answer is sent after its exchange")
-        headers = [_JSON, (b"content-length", b"%d" % len(reply.body)), *self._account(exchange)]
-        headers += heads.cost_header(exchange.trace.cost_nano_usd)
-        return headers, reply.body
+        lines = [_JSON, _length(reply.body)]
+        self._account(exchange, lines)
+        if (cost := exchange.trace.cost_nano_usd) is not None:
+            lines.append(b"x-gateway-cost-usd: %b" % usd_digits(cost))
+        return lines, reply.body
 
-    def _named(self) -> heads.Headers:
+    def _named(self) -> heads.Lines:
         """The request's id, by the name that the dialect's clients look for too."""
-        name: heads.Headers = [(b"x-request-id", self._id.encode())]
-        return [*name, (b"request-id", self._id.encode())] if self._endpoint.dialect is Dialect.ANTHROPIC else name
+        request_id = self._id.encode()
+        named = b"x-request-id: " + request_id
+        return [named, b"request-id: " + request_id] if self._endpoint.dialect is Dialect.ANTHROPIC else [named]
 
-    def _account(self, exchange: Exchange) -> heads.Headers:
-        """What happened, for the response's head."""
+    def _account(self, exchange: Exchange, lines: heads.Lines) -> None:
+        """Adds what happened, for the response's head."""
         trace = exchange.trace
         overhead_s = self._desk.clock.monotonic_s() - self._started_s - trace.upstream_s
-        headers: heads.Headers = [
-            *self._named(),
-            (b"x-gateway-attempts", b"%d" % len(trace.attempts)),
-            (b"x-gateway-overhead-ms", b"%.2f" % (max(0.0, overhead_s) * 1000)),
-        ]
+        attempts = len(trace.attempts)
+        lines += self._named()
+        lines.append(b"x-gateway-attempts: %d" % attempts)
+        lines.append(b"x-gateway-overhead-ms: %b" % heads.two_decimals(max(0.0, overhead_s) * 1000))
         if trace.dropped:
-            headers.append((b"x-gateway-dropped", heads.safe(", ".join(trace.dropped))[:DROPPED_BYTES_MAX]))
+            lines.append(b"x-gateway-dropped: " + heads.safe(", ".join(trace.dropped))[:DROPPED_BYTES_MAX])
         if exchange.target is not None:
-            headers.append((b"x-gateway-target", heads.known(exchange.target)))
+            lines.append(heads.target_line(exchange.target))
         if trace.provider_switched:
-            headers.append((b"x-gateway-provider-switched", b"true"))
+            lines.append(b"x-gateway-provider-switched: true")
         if exchange.gates.rates:
-            headers += heads.room_headers(self._desk.quota.rooms(exchange.gates))
+            lines += heads.room_lines(self._desk.quota.rooms(exchange.gates))
         if exchange.output_limit is not None:
-            headers.append((b"x-gateway-output-limit", b"%d" % exchange.output_limit))
+            lines.append(b"x-gateway-output-limit: %d" % exchange.output_limit)
         if (left := exchange.budget_left_nano_usd) is not None:
-            headers.append((b"x-gateway-budget-remaining-usd", usd_text(left).encode()))
-        return headers
+            lines.append(b"x-gateway-budget-remaining-usd: %b" % usd_digits(left))
 
     async def _stream(self, exchange: Exchange) -> None:
-        headers = [*_STREAM_HEAD, *self._account(exchange)]
+        lines = list(_STREAM_HEAD)
+        self._account(exchange, lines)
         cycle = None if self._shared else self._cycle
         if cycle is not None:
             cycle.event_stream = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        if cycle is None or not cycle.open(200, lines):
+            await self._send({"type": "http.response.start", "status": 200, "headers": heads.pairs(lines)})
         exchange.trace.committed = True
         guard = StreamGuard(self._send, cycle, self._door.limits.heartbeat_s)
         try:
@@ -416,22 +415,26 @@ class Visit:
     async def _refuse(self, error: GatewayError, exchange: Exchange | None = None) -> None:
         body = failures.body_of(error, self._endpoint.dialect, self._id)
         attempts = len(exchange.trace.attempts) if exchange is not None else 0
-        headers = [_JSON, (b"content-length", b"%d" % len(body))]
-        headers += self._named() if exchange is None else self._account(exchange)
-        headers += heads.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
+        lines = [_JSON, _length(body)]
+        if exchange is None:
+            lines += self._named()
+        else:
+            self._account(exchange, lines)
+        again = heads.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
+        lines += [heads.line(header) for header in again]
         if error.status == 401:
-            headers.append((b"www-authenticate", b"Bearer"))
+            lines.append(b"www-authenticate: Bearer")
         elif error.status == 405:
-            headers.append((b"allow", b"POST"))
-        await self._answer(failures.status_of(error), headers, body)
+            lines.append(b"allow: POST")
+        await self._answer(failures.status_of(error), lines, body)
 
-    def _answered(self, status: int, headers: heads.Headers, body: bytes) -> bool:
-        return not self._shared and self._cycle.answer(status, headers, body)
+    def _answered(self, status: int, lines: heads.Lines, body: bytes) -> bool:
+        return not self._shared and self._cycle.answer(status, lines, body)
 
-    async def _answer(self, status: int, headers: heads.Headers, body: bytes) -> None:
-        if self._answered(status, headers, body):
+    async def _answer(self, status: int, lines: heads.Lines, body: bytes) -> None:
+        if self._answered(status, lines, body):
             return
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": heads.pairs(lines)})
         await self._send({"type": "http.response.body", "body": body})
 
     def _record_refusal(self, key: CallerKey, error: GatewayError) -> None:
@@ -440,3 +443,7 @@ class Visit:
         trace.error = error
         caller = Caller(key, self._id, self._started_s, clock.wall_s())
         self._desk.recorder.record(record_of(trace, caller, self._endpoint.unread(), clock.monotonic_s()))
+
+
+def _length(body: bytes) -> bytes:
+    return b"content-length: %d" % len(body)

@@ -6,11 +6,13 @@ import re
 import secrets
 
 from gateway.domain.errors import InvalidRequest
-from gateway.domain.money import usd_text
 from gateway.domain.quota import Room
 from gateway.domain.request import Priority
 
 Headers = list[tuple[bytes, bytes]]
+
+Lines = list[bytes]
+"""The headers of a response as they go out, each `name: value`: those that are always the same cost nothing again."""
 
 SESSION_HEADERS = (
     b"x-conversation-id",
@@ -52,6 +54,8 @@ def bearer(head: dict[bytes, bytes]) -> bytes | None:
     """The caller's key from `Authorization: Bearer` or `x-api-key`."""
     given = head.get(b"authorization")
     if given is not None:
+        if given[:7] == b"Bearer ":
+            return given[7:].strip()  # as most say it
         scheme, _, key = given.partition(b" ")
         return key.strip() if scheme.lower() == b"bearer" else None
     return head.get(b"x-api-key")
@@ -125,24 +129,43 @@ def duration_text(seconds: float) -> bytes:
     return b"%dm%ds" % divmod(round(seconds), 60)
 
 
+_HUNDREDTHS = [b"%02d" % each for each in range(100)]
+
+
+def two_decimals(positive: float) -> bytes:
+    """As `%.2f`: digits of whole numbers cost a tenth of those of a float."""
+    hundredfold = int(positive * 100 + 0.5)
+    return b"%d.%b" % (hundredfold // 100, _HUNDREDTHS[hundredfold % 100])
+
+
+def line(header: tuple[bytes, bytes]) -> bytes:
+    return b"%b: %b" % header
+
+
+def pairs(lines: Lines) -> Headers:
+    """For those who ask for names and values."""
+    parted = [each.partition(b": ") for each in lines]
+    return [(name, value) for name, _, value in parted]
+
+
 _ROOM_NAMES = {
     name: (
-        b"x-ratelimit-limit-" + name.encode(),
-        b"x-ratelimit-remaining-" + name.encode(),
-        b"x-ratelimit-reset-" + name.encode(),
+        b"x-ratelimit-limit-%b: " % name.encode(),
+        b"x-ratelimit-remaining-%b: " % name.encode(),
+        b"x-ratelimit-reset-%b: " % name.encode(),
     )
     for name in ("requests", "tokens")
 }
 
 
-def room_headers(rooms: list[Room]) -> Headers:
-    headers: Headers = []
+def room_lines(rooms: list[Room]) -> Lines:
+    lines: Lines = []
     for room in rooms:
         limit, remaining, reset = _ROOM_NAMES[room.dimension]
-        headers.append((limit, b"%d" % room.limit))
-        headers.append((remaining, b"%d" % room.remaining))
-        headers.append((reset, duration_text(room.reset_s)))
-    return headers
+        lines.append(b"%b%d" % (limit, room.limit))
+        lines.append(b"%b%d" % (remaining, room.remaining))
+        lines.append(b"%b%b" % (reset, duration_text(room.reset_s)))
+    return lines
 
 
 def retry_headers(retry_after_s: float | None, *, again: bool) -> Headers:
@@ -154,14 +177,10 @@ def retry_headers(retry_after_s: float | None, *, again: bool) -> Headers:
     return headers
 
 
-def cost_header(cost_nano_usd: int | None) -> Headers:
-    return [] if cost_nano_usd is None else [(b"x-gateway-cost-usd", usd_text(cost_nano_usd).encode())]
-
-
 @functools.lru_cache(maxsize=4096)
-def known(text: str) -> bytes:
-    """`safe` of a text out of the configuration, of which there are few."""
-    return safe(text)
+def target_line(target: str) -> bytes:
+    """Of a text out of the configuration, of which there are few."""
+    return b"x-gateway-target: " + safe(target)
 
 
 def safe(text: str) -> bytes:

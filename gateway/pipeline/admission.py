@@ -1,6 +1,5 @@
 """The turnstiles: may this caller use this model, and is there room and money for the request now."""
 
-import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,11 +16,12 @@ from gateway.domain.errors import (
 )
 from gateway.domain.hold import OPEN, HoldState
 from gateway.domain.money import usd_text
+from gateway.domain.quota import OPEN as NO_GATES
 from gateway.domain.quota import Gates, Refusal
 from gateway.domain.request import Caller, ModelRequest, Priority
 from gateway.domain.tokens import SAFETY
 from gateway.pipeline.desk import Desk
-from gateway.pipeline.worst_case import WorstCase, claims_of, clamped, prices_of, worst_case
+from gateway.pipeline.worst_case import WorstCase, ceiling, claims_of, clamped, prices_of, worst_case
 from gateway.ports import Hold, Quota
 
 OUTPUT_TOKENS_UNDECLARED = 1_024
@@ -35,14 +35,17 @@ CLAMPS_MAX = 4
 
 
 class Place:
-    """What an attempt or a request holds of rates and slots; `settle` gives back what it did not use, exactly once."""
+    """What an attempt or a request holds of rates and slots; `settle` gives back what it did not use, exactly once.
+
+    Without gates there is nothing to give back, and nobody is asked.
+    """
 
     __slots__ = ("_open", "_quota", "_taken", "gates")
 
     def __init__(self, quota: Quota, gates: Gates, taken: int) -> None:
         self._quota = quota
         self._taken = taken
-        self._open = True
+        self._open = gates is not NO_GATES
         self.gates = gates
 
     def settle(self, tokens: int) -> None:
@@ -92,7 +95,7 @@ class Ticket:
 
 def worst_case_tokens(request: ModelRequest) -> int:
     output = request.needs.output_tokens
-    return math.ceil(request.needs.input_tokens * SAFETY) + (OUTPUT_TOKENS_UNDECLARED if output is None else output)
+    return ceiling(request.needs.input_tokens * SAFETY) + (OUTPUT_TOKENS_UNDECLARED if output is None else output)
 
 
 async def admit(
@@ -133,8 +136,7 @@ async def admit_now(
     if caller.priority is Priority.AUTONOMOUS:
         gates = gates.for_background()
     tokens = worst_case_tokens(request)
-    refusal = await desk.quota.take(gates, tokens)
-    if refusal is not None:
+    if gates is not NO_GATES and (refusal := await desk.quota.take(gates, tokens)) is not None:
         raise _limited(refusal)
     place = Place(desk.quota, gates, tokens)
     try:
@@ -165,8 +167,8 @@ async def _reserve(
 ) -> Ticket:
     """Holds the worst case on every budget; the output limit shrinks where only a smaller answer is affordable."""
     wall_s = caller.started_at_s
-    worst = worst_case(request, targets, desk.calibration, wall_s)
     budgets = caller.key.tenant.budgets
+    worst = worst_case(request, targets, desk.calibration, wall_s if budgets else None)
     claims = claims_of(budgets, dimensions, worst) if budgets else []
     if not claims:
         return Ticket(place, None, replace(worst, output_limit=None) if worst.output_limit else worst)

@@ -178,7 +178,8 @@ class AttemptLoop:
 
     async def _lease(self, deployment: Deployment, *, panic: bool) -> Lease | None:
         """A permit and a place within the limits of the provider key; None, and a drop, when there is none now."""
-        place = await self._provider_room(deployment)
+        room = deployment.gates is OPEN
+        place = Place(self._desk.quota, OPEN, 0) if room else await self._provider_room(deployment)
         if place is None:
             self._trace.drops.append(Drop(deployment.id, "provider_quota"))
             return None
@@ -192,8 +193,6 @@ class AttemptLoop:
 
     async def _provider_room(self, deployment: Deployment) -> Place | None:
         quota, gates = self._desk.quota, deployment.gates
-        if gates is OPEN:
-            return Place(quota, OPEN, 0)
         tokens = worst_case_tokens(self._request)
         return None if await quota.take(gates, tokens) is not None else Place(quota, gates, tokens)
 

@@ -61,11 +61,18 @@ class Cashier:
 
     def open(self, deployment: Deployment) -> None:
         """On record before the provider can have it. Raises JournalUnavailable."""
-        caller, booked = self._caller, self._dimensions
+        caller = self._caller
         self._number += 1
-        attempt_id = f"{caller.request_id}.{self._number}"
         self._deployment, self._tier = deployment, self._request.service_tier
-        price = self._price = deployment.price_at(caller.started_at_s, self._tier)
+        self._price = deployment.price_at(caller.started_at_s, self._tier)
+        attempt_id = f"{caller.request_id}.{self._number}"
+        if self._desk.journal.keeps:
+            self._put_on_record(attempt_id, deployment, self._price)
+        self._attempt_id = attempt_id
+        self._ticket.dispatched()
+
+    def _put_on_record(self, attempt_id: str, deployment: Deployment, price: Price | None) -> None:
+        caller, booked = self._caller, self._dimensions
         input_tokens = self._input_tokens
         output_tokens = BEAT_TOKENS if self._request.stream else self._ticket.worst.output_tokens
         cost = 0 if price is None else cost_nano_usd(price, Usage(input_tokens, output_tokens))
@@ -93,8 +100,6 @@ class Cashier:
             self._desk.journal.write(opened)
         except JournalFailed as error:
             raise JournalUnavailable("the gateway cannot keep its books at the moment") from error
-        self._attempt_id = attempt_id
-        self._ticket.dispatched()
 
     @property
     def asked(self) -> Deployment | None:
@@ -167,19 +172,20 @@ class Cashier:
         self.tokens += usage.total
         unpriced = self._price is None and kind is EntryKind.POST
         self.unpriced = self.unpriced or unpriced
-        self._desk.journal.write(
-            Closed(
-                self._attempt_id,
-                kind.value,
-                self._desk.clock.wall_s(),
-                usage.figures,
-                cost,
-                usage.total,
-                provenance.value,
-                "" if self._price is None else self._price.id,
-                unpriced,
-                cause,
-                self._tier,
+        if self._desk.journal.keeps:
+            self._desk.journal.write(
+                Closed(
+                    self._attempt_id,
+                    kind.value,
+                    self._desk.clock.wall_s(),
+                    usage.figures,
+                    cost,
+                    usage.total,
+                    provenance.value,
+                    "" if self._price is None else self._price.id,
+                    unpriced,
+                    cause,
+                    self._tier,
+                )
             )
-        )
         self._attempt_id = ""

@@ -15,7 +15,7 @@ from gateway.domain.record import Provenance
 from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
-from gateway.domain.sticky import session_key
+from gateway.domain.sticky import opening_key, session_key
 from gateway.formats.facts import Replayed
 from gateway.pipeline.admission import Ticket, admit, check_key
 from gateway.pipeline.attempts import AttemptLoop, Served, deadline_of
@@ -169,11 +169,9 @@ class Exchange:
     async def dimensions(self) -> Dimensions:
         """Under what the request is booked."""
         caller = self._caller
-        key = caller.key
-        run = caller.run_id
+        key, tags, run = caller.key, caller.tags, caller.run_id
         if run is not None:
             run = await self._desk.runs.root(key.tenant.id, run, caller.parent_run_id)
-        tags = caller.tags
         if key.tags:
             spoken = {name for name, _ in tags}
             tags += tuple((name, text) for name, text in key.tags if name not in spoken)
@@ -210,7 +208,7 @@ class Exchange:
             key = session_key(tenant, named)
             pin = self._desk.pins.get(key)
             return Session(key, pin)
-        return Session(session_key(tenant, self._request.opening)) if self._request.opening else None
+        return Session(opening_key(tenant, self._request.opening)) if self._request.opening else None
 
     def _pin(self, served: Served) -> None:
         session = self._session
@@ -264,12 +262,13 @@ class Exchange:
     @property
     def budget_left_nano_usd(self) -> int | None:
         """What is left of the tightest of the caller's budgets in dollars."""
-        if self._booked is None:
-            return None
-        left = self._desk.accounts.left
-        budgets = [b for b in self._caller.key.tenant.budgets if b.unit is Unit.NANO_USD]
-        rooms = [left(b, who) for b in budgets if (who := b.who(self._booked)) is not None]
-        return min(rooms, default=None)
+        least: int | None = None
+        booked = self._booked
+        for budget in self._caller.key.tenant.budgets if booked is not None else ():
+            if budget.unit is Unit.NANO_USD and booked is not None and (who := budget.who(booked)) is not None:
+                left = self._desk.accounts.left(budget, who)
+                least = left if least is None or left < least else least
+        return least
 
     @property
     def ended(self) -> bool:

@@ -114,6 +114,8 @@ class Interpreter:
         kind = deployment.provider.kind
         if (kind, self._request.dialect) in self._dialects.natives:
             refuses, said = deployment.provider.quirks.refuses, self._request.members
+            if not refuses:
+                return None
             return next((name for name in said if name in refuses and said[name] not in _NOTHING), None)
         field = next((loss.field for loss in self._fit(kind)[1] if not loss.hint), None)
         return None if field is None else self._dialects.callers[self._request.dialect].fields.get(field, field)

@@ -1,6 +1,5 @@
 """What a request may come to at most: tokens, and money at the dearest of the targets that may answer it."""
 
-import math
 from collections.abc import Sequence
 
 from gateway.domain.budget import Budget, Claim, Dimensions, Unit
@@ -34,18 +33,28 @@ class WorstCase:
 
 
 def worst_case(
-    request: ModelRequest, deployments: Sequence[Deployment], calibration: Calibration, wall_s: float
+    request: ModelRequest, deployments: Sequence[Deployment], calibration: Calibration, wall_s: float | None
 ) -> WorstCase:
-    """Over all targets. A target without a price adds nothing: whether it may be used is decided elsewhere."""
-    factors = [calibration.factor(deployment.target) for deployment in deployments]
-    factor = max(factors) if factors else 1.0
-    input_tokens = math.ceil(max(1, request.needs.input_tokens) * factor * SAFETY)
+    """Over all targets, at the prices of `wall_s`; None where no budget asks for money.
+
+    A target without a price adds nothing: whether it may be used is decided elsewhere.
+    """
+    factor = 0.0
+    for deployment in deployments:
+        factor = max(factor, calibration.factor(deployment.target))
+    input_tokens = ceiling(max(1, request.needs.input_tokens) * (factor or 1.0) * SAFETY)
     choices = request.needs.choices
     output_tokens, output_limit = 0, None
     if request.operation is not Operation.EMBEDDINGS:
         output_tokens, output_limit = _output(request, deployments, choices)
-    nano_usd = _ceiling(prices_of(request, deployments, wall_s), input_tokens, output_tokens)
+    nano_usd = 0 if wall_s is None else _ceiling(prices_of(request, deployments, wall_s), input_tokens, output_tokens)
     return WorstCase(input_tokens, output_tokens, choices, nano_usd, output_limit)
+
+
+def ceiling(positive: float) -> int:
+    """As `math.ceil`, which compiled code asks for by name and with an object."""
+    whole = int(positive)
+    return whole if whole == positive else whole + 1
 
 
 def prices_of(request: ModelRequest, deployments: Sequence[Deployment], wall_s: float) -> list[Price]:

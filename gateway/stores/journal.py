@@ -41,6 +41,7 @@ class FileJournal:
 
     def __init__(self, folder: Path, boot: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.boot = boot
+        self.keeps = True
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._backlog: deque[Fact] = deque()
@@ -113,6 +114,9 @@ class FileJournal:
 
 class NoJournal:
     """Implements ports.Journal where nothing is kept: `database: memory`."""
+
+    def __init__(self) -> None:
+        self.keeps = False
 
     def write(self, fact: Fact) -> None:
         """Forgets it."""

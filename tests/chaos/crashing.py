@@ -44,6 +44,7 @@ class CrashingJournal:
     def __init__(self, journal: Journal, fuse: Fuse) -> None:
         self._journal = journal
         self._fuse = fuse
+        self.keeps = journal.keeps
 
     def write(self, fact: Fact) -> None:
         name = type(fact).__name__.lower()

@@ -44,7 +44,7 @@ async def failing(cycle: DoorCycle) -> None:
 
 
 async def injecting(cycle: DoorCycle) -> None:
-    cycle.answer(200, [(b"x-a", b"1\r\nx-evil: 2"), (b"content-length", b"0")], b"")
+    cycle.answer(200, [b"x-a: 1\r\nx-evil: 2", b"content-length: 0"], b"")
 
 
 @pytest.mark.parametrize("serve", [silent, failing, injecting])
@@ -70,7 +70,7 @@ async def test_an_application_that_fails_within_its_answer_leaves_it_without_an_
 
 async def test_every_answer_has_a_date() -> None:
     async def empty(cycle: DoorCycle) -> None:
-        cycle.answer(200, [(b"content-length", b"0")], b"")
+        cycle.answer(200, [b"content-length: 0"], b"")
 
     async with serving(empty) as line:
         assert parsedate_to_datetime((await line.ask(get("/"))).header("date") or "").tzinfo is not None

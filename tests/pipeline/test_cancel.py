@@ -100,6 +100,7 @@ class Records:
 class Facts:
     def __init__(self, facts: list[Fact]) -> None:
         self.write = facts.append
+        self.keeps = True
 
 
 async def talk(exchange: Exchange) -> None:
