@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from gateway.domain.ledger import Entry
-from gateway.ports import LedgerReports, Span
+from gateway.filing import LedgerReports, Span
 
 ENTRIES_MAX = 1_000_000
 Said = tuple[int, int, int]

@@ -15,7 +15,7 @@ from gateway.admin.office import Office
 from gateway.admin.problems import Problem, not_found
 from gateway.admin.threads import in_thread
 from gateway.domain.ledger import Entry
-from gateway.ports import Span
+from gateway.filing import Span
 
 READ = Access(VIEW, own=True)
 EXPORT_PAGE = 1_000

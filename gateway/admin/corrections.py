@@ -21,7 +21,8 @@ from gateway.domain.money import cost_nano_usd
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import BudgetRow, TenantRow
-from gateway.ports import BankAway, Rerating, Span, UsagePrice
+from gateway.filing import Rerating, Span, UsagePrice
+from gateway.ports import BankAway
 
 NAME_CHARS = 100
 

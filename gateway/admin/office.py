@@ -17,8 +17,9 @@ from gateway.domain.catalog import Catalog
 from gateway.domain.errors import GatewayError
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.tenancy import AuditLine
+from gateway.filing import DirectoryStore, LedgerReports, NotThere, StaleRevision, Taken
 from gateway.pipeline.worst_case import WorstCase
-from gateway.ports import Clock, DirectoryStore, LedgerReports, NotThere, StaleRevision, Taken
+from gateway.ports import Clock
 
 _T = TypeVar("_T")
 

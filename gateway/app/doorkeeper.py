@@ -13,7 +13,8 @@ from types import TracebackType
 from gateway.app.members import holders_of, holders_of_file, rows_of_file, tenants_of
 from gateway.domain.catalog import CallerKey, Catalog
 from gateway.domain.tenancy import AdminKeyRow, BudgetRow, Directory
-from gateway.ports import Clock, DirectoryStore
+from gateway.filing import DirectoryStore
+from gateway.ports import Clock
 from gateway.stores.keys import KeyRing, Peppers
 
 LOOK_S = 0.5

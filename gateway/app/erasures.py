@@ -5,7 +5,8 @@ import logging
 from types import TracebackType
 
 from gateway.domain.tenancy import AuditLine, ErasureRow
-from gateway.ports import Clock, DirectoryStore, LedgerReports, NotThere, StaleRevision
+from gateway.filing import DirectoryStore, LedgerReports, NotThere, StaleRevision
+from gateway.ports import Clock
 from gateway.stores.erasure import carry_out
 
 LOOK_S = 600.0

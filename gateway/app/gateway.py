@@ -25,12 +25,13 @@ from gateway.domain.breaker import TripRule
 from gateway.domain.budget import Crossing
 from gateway.domain.catalog import Secret
 from gateway.domain.errors import InvalidKey
+from gateway.filing import DirectoryStore
 from gateway.http.door import ENDPOINTS, Door
 from gateway.http.limits import DoorLimits
 from gateway.http.other import other_routes
 from gateway.http.server import DrainingServer, asgi, server_for
 from gateway.pipeline.desk import Desk
-from gateway.ports import Clock, DirectoryStore, Ledger
+from gateway.ports import Clock, Ledger
 from gateway.stores.health import MemoryHealth
 from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins

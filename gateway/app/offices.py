@@ -13,8 +13,9 @@ from gateway.config.effective import effective
 from gateway.config.settings import Loaded
 from gateway.domain.catalog import Secret
 from gateway.domain.record import ExchangeRecord
+from gateway.filing import DirectoryStore, LedgerReports
 from gateway.http.door import Door
-from gateway.ports import Clock, DirectoryStore, LedgerReports
+from gateway.ports import Clock
 from gateway.stores.health import MemoryHealth
 from gateway.stores.keys import new_key
 

@@ -1,7 +1,7 @@
 """How far an order to forget a user can be carried out: up to where no budget counts entries with its name."""
 
 from gateway.domain.tenancy import ErasureRow
-from gateway.ports import DirectoryStore, LedgerReports
+from gateway.filing import DirectoryStore, LedgerReports
 
 
 def carry_out(

@@ -10,8 +10,9 @@ import pytest
 from gateway.app.books import Books
 from gateway.clock import SystemClock
 from gateway.domain.ledger import Entry
+from gateway.filing import Span
 from gateway.formats.facts import Closed, Opened
-from gateway.ports import BankAway, Ledger, Span, StoreFailed
+from gateway.ports import BankAway, Ledger, StoreFailed
 from gateway.stores.bank import OwnBank
 from gateway.stores.journal import FileJournal, segments
 from gateway.stores.sql.opening import Kept

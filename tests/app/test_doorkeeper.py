@@ -10,7 +10,7 @@ import pytest
 from gateway.app.doorkeeper import Doorkeeper, pepper_beside
 from gateway.domain.catalog import Secret
 from gateway.domain.tenancy import Directory
-from gateway.ports import DirectoryStore
+from gateway.filing import DirectoryStore
 from gateway.stores.keys import Peppers
 from tests.clock import ToldClock
 

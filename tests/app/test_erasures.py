@@ -14,7 +14,7 @@ from gateway.domain.budget import Budget, Unit
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.period import Period
 from gateway.domain.tenancy import AuditLine, BudgetRow, ErasureRow, TenantRow
-from gateway.ports import Span
+from gateway.filing import Span
 from gateway.stores.erasure import carry_out
 from gateway.stores.sql import forgetting
 from gateway.stores.sql.opening import Kept

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.ledger import Entry, EntryKind
+from gateway.filing import Span
 from gateway.pipeline.cashier import BEAT_TOKENS
-from gateway.ports import Span
 from gateway.sim.bill import BillLine
 from gateway.sim.script import parse_script
 from gateway.sim.server import Simulator

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.domain.record import ExchangeRecord, Provenance
-from gateway.ports import Span
+from gateway.filing import Span
 from tests.sums import Said, in_all
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from gateway.domain.period import Period
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import BudgetRow
+from gateway.filing import Span
 from gateway.formats.facts import Beat, Closed, Opened
-from gateway.ports import Hold, Span
+from gateway.ports import Hold
 from gateway.stores.accounts import AccountHold
 from gateway.stores.journal import FileJournal
 from gateway.stores.sql.opening import Kept

@@ -16,7 +16,7 @@ from gateway.domain.tenancy import (
     LimitRow,
     TenantRow,
 )
-from gateway.ports import NotThere, OwnedRow, StaleRevision, Taken
+from gateway.filing import NotThere, OwnedRow, StaleRevision, Taken
 from gateway.stores.sql import rows, tables
 from gateway.stores.sql.engine import Database
 

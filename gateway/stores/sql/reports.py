@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, distinc
 
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.tenancy import ErasureRow
-from gateway.ports import Rerating, Span, UsagePrice, UsageRow
+from gateway.filing import Rerating, Span, UsagePrice, UsageRow
 from gateway.stores.sql import forgetting, rerating
 from gateway.stores.sql.dimensions import dimension, of_requests
 from gateway.stores.sql.engine import Database

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from gateway.domain.ledger import CORRECTIONS, Entry, EntryKind
 from gateway.domain.reply import NO_USAGE
-from gateway.ports import Rerating, UsagePrice
+from gateway.filing import Rerating, UsagePrice
 from gateway.stores.sql.converging import summed
 from gateway.stores.sql.dimensions import of_requests
 from gateway.stores.sql.engine import Database

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 from gateway.domain.budget import Budget, Mode, StoreAway, Unit, WhenShort
 from gateway.domain.period import Period
 from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, ErasureRow, KeyRow, LimitRow, Role, TenantRow
-from gateway.ports import OwnedRow
+from gateway.filing import OwnedRow
 from gateway.stores.sql.entry_rows import storable
 
 Row = RowMapping

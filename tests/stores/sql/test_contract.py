@@ -19,7 +19,8 @@ from gateway.domain.period import Period
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, Directory, KeyRow, LimitRow, Role, TenantRow
-from gateway.ports import NotThere, StaleRevision, StoreFailed, Taken
+from gateway.filing import NotThere, StaleRevision, Taken
+from gateway.ports import StoreFailed
 from gateway.stores.sql.directory import SqlDirectory
 from gateway.stores.sql.ledger import SqlLedger
 from gateway.stores.sql.opening import Kept

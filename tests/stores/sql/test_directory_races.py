@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.tenancy import Directory, KeyRow, TenantRow
-from gateway.ports import StaleRevision, Taken
+from gateway.filing import StaleRevision, Taken
 from gateway.stores.sql.opening import Kept
 from tests.stores.sql.test_contract import BUDGET, KEY, LIMIT, LINE, TENANT
 

@@ -2,7 +2,7 @@
 
 from gateway.domain.ledger import EntryKind
 from gateway.domain.reply import Usage
-from gateway.ports import Rerating, Span, UsagePrice
+from gateway.filing import Rerating, Span, UsagePrice
 from gateway.stores.sql import rerating
 from gateway.stores.sql.opening import Kept
 from gateway.stores.sql.rerating import rerate
