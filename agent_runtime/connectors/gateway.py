@@ -97,4 +97,5 @@ def failure_of(error: LLMError) -> Failure:
     code = error.code or ("gateway_unreachable" if kind == "stream_broken" else "")
     facts = {"code": code, "status": error.status, "request": error.request_id}
     message = f"{error.message} {json.dumps({name: fact for name, fact in facts.items() if fact})}"
-    return Failure(kind, message, category, error.retryable, error.retry_after_s, code)
+    scope = error.scope if isinstance(error, errors.BudgetExceeded) else ""
+    return Failure(kind, message, category, error.retryable, error.retry_after_s, code, scope)

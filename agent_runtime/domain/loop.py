@@ -119,7 +119,8 @@ def _of_the_model(move: Move, event: Replied | LLMFailed | MoreGranted | ToppedU
             _replied(move, event)
         case LLMFailed(_, failure, at_s):
             if failure.kind == "budget_exceeded":
-                _short(move, "nano_usd", at_s)
+                ours = failure.scope in ("", f"run:{move.state.ref.root_run_id}")
+                _short(move, "nano_usd", at_s, ours=ours)
             else:
                 move.end("timeout" if failure.kind == "deadline_exceeded" else "failed", failure=failure)
         case MoreGranted(iterations):
@@ -236,10 +237,10 @@ def _go_on(move: Move) -> None:
     _close_if_over(move)
 
 
-def _short(move: Move, of: Budget, at_s: float = 0.0) -> None:
+def _short(move: Move, of: Budget, at_s: float = 0.0, *, ours: bool = True) -> None:
     """The budget is used up: a cheaper model goes on, a person may raise it, or the run ends with what it has.
 
-    Where the run has no budget of this kind it is somebody else's, which no approval of this run's raises.
+    No approval of this run's raises the budget of somebody else, which it is too where the run has none of this kind.
     """
     limits = move.state.plan.limits
     if limits.on_budget == "degrade" and not move.state.degraded:
@@ -247,7 +248,7 @@ def _short(move: Move, of: Budget, at_s: float = 0.0) -> None:
         _think(move)
         return
     own = move.state.tokens_max if of == "tokens" else move.state.nano_usd_max
-    if limits.on_budget != "approve" or own is None or move.state.top_ups >= limits.top_ups_max:
+    if limits.on_budget != "approve" or not ours or own is None or move.state.top_ups >= limits.top_ups_max:
         move.end("budget_exceeded")
         return
     move.set(phase=Phase.SHORT, short_of=of)

@@ -70,7 +70,10 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as data, as it crosses processes. `message` is for operators; users get a text by `category`."""
+    """An error as data, as it crosses processes. `message` is for operators; users get a text by `category`.
+
+    `scope` is whose budget was used up, as the gateway says it: `tenant`, or `run:` and its id; none if it did not say.
+    """
 
     kind: str
     message: str
@@ -78,6 +81,7 @@ class Failure:
     retryable: bool = False
     retry_after_s: float | None = None
     code: str = ""
+    scope: str = ""
 
 
 def lineage(run_id: str) -> tuple[str, ...]:

@@ -317,10 +317,15 @@ def test_row_37_top_ups_are_bounded() -> None:
 
 
 def test_row_37_a_budget_that_is_somebody_elses_is_no_question_to_a_person() -> None:
-    state = started(Limits(tokens_max=10_000, on_budget="approve"))
-    state, _ = step(state, LLMFailed(1, Failure("budget_exceeded", "402: the tenant's")))
-    assert state.outcome is not None
-    assert (state.outcome.finish_reason, state.outcome.approvals) == ("budget_exceeded", ())
+    dear = Limits(on_budget="approve", nano_usd_max=10_000)
+    for limits, scope in ((Limits(on_budget="approve", tokens_max=10_000), ""), (dear, "tenant")):
+        state = started(limits)
+        state, _ = step(state, LLMFailed(1, Failure("budget_exceeded", "402", scope=scope)))
+        assert state.outcome is not None
+        assert (state.outcome.finish_reason, state.outcome.approvals) == ("budget_exceeded", ())
+    state = started(dear)
+    own = Failure("budget_exceeded", "402", scope=f"run:{state.ref.root_run_id}")
+    assert step(state, LLMFailed(1, own))[0].phase is Phase.SHORT
 
 
 def test_row_41_a_parent_counts_what_its_children_used() -> None:
