@@ -1,14 +1,23 @@
 """How the messages of an answer are written down for another process."""
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 Messages = list[MutableMapping[str, Any]]
 
+
+class _Message(TypedDict, total=False):
+    type: str
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    more_body: bool
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[dict[str, Any]]).decode
+_decode = msgspec.msgpack.Decoder(list[_Message]).decode
 
 
 def write_messages(messages: Messages) -> bytes:
@@ -16,5 +25,5 @@ def write_messages(messages: Messages) -> bytes:
 
 
 def read_messages(frame: bytes) -> Messages:
-    """Raises ValueError."""
-    return [*_decode(frame)]
+    """As they were written. Raises ValueError."""
+    return [dict(message) for message in _decode(frame)]
