@@ -183,6 +183,7 @@ class HealthMirror:
         broken = self._health.broken()
         for name, circuit in broken.items():
             if name not in self._open or (name in self._rights and circuit.due_in_s(now_s) > 0 and not circuit.probing):
+                circuit.grant(now_s)  # the right goes back, so it ends here first
                 await self._tell("open", name, circuit.due_in_s(now_s), "")
                 self._open.add(name)
                 await self._give_up(name)

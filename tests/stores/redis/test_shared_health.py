@@ -1,6 +1,7 @@
 """Health and pins that processes share: news travel, one probes for all, nothing waits."""
 
 import asyncio
+import json
 import multiprocessing
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +18,7 @@ from gateway.stores.health import MemoryHealth
 from gateway.stores.pins import MemoryPins
 from gateway.stores.redis.link import Link
 from gateway.stores.redis.pins import SharedPins
-from gateway.stores.redis.shared_health import HealthMirror
+from gateway.stores.redis.shared_health import HealthMirror, _right
 from tests.clock import ToldClock
 from tests.domain.values import deployment
 from tests.redis import served
@@ -89,6 +90,22 @@ async def test_a_circuit_that_one_process_opens_is_open_for_all_and_closes_for_a
             owner.health.success(permits[0], 0.1)
             owner.health.release(permits[0])
             await until(lambda: a.health.calm and b.health.calm, "closed for both")
+
+
+async def test_f4_late_news_of_an_open_circuit_take_the_right_to_probe_from_a_process_for_good() -> None:
+    """It has claimed the right and not used it yet: what it gives back, another one may have by now."""
+    with served("single") as server:
+        async with Process(server.url, "a").running() as a:
+            await until(lambda: a.health._gated, "gated")
+            a.fails()
+            await asyncio.sleep(RULE.open_s)
+            assert a.admitted() is None, "it asks for the right"
+            await until(lambda: bool(a.mirror._rights), "it has the right")
+            a.mirror.heard(json.dumps(["b", "open", ONE.id, 300, ""]).encode())
+            await until(lambda: not a.mirror._rights, "it has given it back")
+            assert await a.link.ask("SET", _right(ONE.id), "b", "NX", "PX", 10_000)
+            await asyncio.sleep(0.4)
+            assert a.admitted() is None
 
 
 async def test_a_process_that_comes_later_reads_what_is_known() -> None:
