@@ -99,7 +99,7 @@ class CreditAccounts:
             account.held += claim.amount
             budget = account.budget
             assert budget.tenant == tenant, f"I8: {account.name} is not of {tenant}"
-            paid = account.credit >= 0 or budget.mode is Mode.SHADOW or self._may_owe(budget)
+            paid = account.credit >= 0 or not claim.amount or budget.mode is Mode.SHADOW or self._may_owe(budget)
             assert paid, f"I1, I9, I10: {account.name} is sold beyond its credit"
         return AccountHold(self, parts)
 
@@ -233,7 +233,7 @@ class CreditAccounts:
             if account.budget is not claim.budget:
                 if account.budget.amount != claim.budget.amount:
                     changed.append(account)
-                    account.credit = min(0, account.credit)
+                    account.credit = -account.held  # what they leave over is free only within the new amount
                     account.marks = 0
                 account.budget = claim.budget
         if changed:
@@ -325,7 +325,7 @@ class CreditAccounts:
 
 
 def _is_short(account: Account, claim: Claim) -> bool:
-    return account.credit < claim.amount and claim.budget.mode is Mode.ENFORCE
+    return 0 < claim.amount > account.credit and claim.budget.mode is Mode.ENFORCE
 
 
 def _question(account: Account) -> Want:
