@@ -37,6 +37,7 @@ class Account:
         "name",
         "others",
         "reported",
+        "running",
         "spent",
         "used_s",
         "who",
@@ -54,6 +55,7 @@ class Account:
         self.spent = 0
         self.others = 0
         self.reported = 0
+        self.running = 0
         self.marks = 0
         self.used_s = used_s
 
@@ -87,7 +89,7 @@ class Account:
 
     def at_rest(self, now_s: float) -> bool:
         """Whether the bank knows all of it."""
-        moving = self.held or self.credit or self.spent != self.reported
+        moving = self.running or self.credit or self.spent != self.reported
         return not moving and abs(now_s - self.used_s) >= FORGET_S
 
     def learn(self, grant: Grant) -> None:

@@ -43,6 +43,7 @@ class AccountHold:
             assert charge >= 0, f"I7: {charge} would take spending on {account.name} back"
             overrun = overrun or charge > amount
             account.held -= amount
+            account.running -= 1
             assert account.held >= 0, f"I2: {account.name} holds less than its requests"
             account.credit += amount - charge
             account.spent += charge
@@ -53,6 +54,7 @@ class AccountHold:
         self._move(HoldEvent.VOID)
         for account, claim in self._parts:
             account.held -= claim.amount
+            account.running -= 1
             assert account.held >= 0, f"I2: {account.name} holds less than its requests"
             account.credit += claim.amount
             self._books.touched(account)
@@ -97,6 +99,7 @@ class CreditAccounts:
         for account, claim in parts:
             account.credit -= claim.amount
             account.held += claim.amount
+            account.running += 1
             budget = account.budget
             assert budget.tenant == tenant, f"I8: {account.name} is not of {tenant}"
             paid = account.credit >= 0 or not claim.amount or budget.mode is Mode.SHADOW or self._may_owe(budget)
