@@ -387,12 +387,6 @@ def _reported(book: _Book, standings: Sequence[Standing], *, again: bool) -> tup
     return book.counters(standing.counter for standing in standings), words
 
 
-def _retrieved(task: "asyncio.Task[None]") -> None:
-    """Its caller may have left; the next one begins another."""
-    if not task.cancelled():
-        task.exception()
-
-
 def _ms(wall_s: float) -> int:
     return int(min(wall_s, 1e11) * 1000)
 
