@@ -112,9 +112,11 @@ async def admit(spec: AgentSpec, services: Services, request: RunRequest) -> Adm
             )
             text = f"conversation {conversation!r} has a turn under way; attach to run {holder!r}"
             raise TurnConflict(text, active_run_id=holder, ref=ref)
+    until_s = services.clock.now_s() + timeout_s + CLAIM_GRACE_S
+    entry = RunEntry(ref, request.input, until_s=until_s, pauses=spec.limits.pause_while_asking)
     try:
-        await _take_place(services, ref, services.clock.now_s() + timeout_s + CLAIM_GRACE_S)
-        began = await services.runs.begin(RunEntry(ref, request.input), asked)
+        await _take_place(services, ref, until_s)
+        began = await services.runs.begin(entry, asked)
     except BaseException:
         await give_back(services, ref)
         raise

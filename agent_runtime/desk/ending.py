@@ -23,9 +23,9 @@ async def put_on_record(services: Services, outcome: Outcome, turn: Turn | None)
 
 
 async def lose(services: Services, entry: RunEntry, how: str) -> Outcome:
-    """The run was ended from outside: what it used is in the gateway's ledger, and nobody waits for it in vain."""
+    """Nobody works on the run any more: what it used is in the gateway's ledger, and nobody waits for it in vain."""
     ref = entry.ref
-    failure = Failure(LOST, f"run {ref.run_id!r} was lost in Temporal ({how}); see its history there", "logic", True)
+    failure = Failure(LOST, f"run {ref.run_id!r} was lost {how}", "logic", True)
     outcome = Outcome(ref, "failed", "", failure, Usage(), Usage(), {}, ())
     await put_on_record(services, outcome, await _last_turn(services, outcome))
     if services.treasurer is not None:

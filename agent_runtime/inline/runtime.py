@@ -8,7 +8,7 @@ from typing import Self
 
 from agent_runtime.contracts.errors import NotAllowed, UnknownRun
 from agent_runtime.contracts.run import RunRequest, RunStatus, status_of
-from agent_runtime.desk import admission
+from agent_runtime.desk import admission, ending
 from agent_runtime.desk.desk import Desk
 from agent_runtime.desk.following import follow
 from agent_runtime.desk.services import Services
@@ -69,10 +69,25 @@ class InlineRuntime:
         task = self._tasks.get(run_id)
         if task is not None:
             return await asyncio.shield(task)
-        entry = await self.services.runs.get(run_id)
-        if entry is None or entry.outcome is None:
+        outcome = await self._known_end(run_id)
+        if outcome is None:
             raise UnknownRun(f"run {run_id!r} is not known here; it may have ended too long ago")
-        return entry.outcome
+        return outcome
+
+    async def _known_end(self, run_id: str) -> Outcome | None:
+        """Of a run of any process; past its time, one that has put no end on record was lost with its process."""
+        entry = await self.services.runs.get(run_id)
+        if entry is None or entry.outcome is not None or run_id in self._active:
+            return None if entry is None else entry.outcome
+        if entry.pauses or not entry.overdue(self.services.clock.now_s()):
+            return None
+        return await ending.lose(self.services, entry, "with the process that ran it; ask again")
+
+    async def _see_to(self, run_id: str) -> None:
+        """Nothing comes of this run at the moment: if nothing can come any more, its end is told here."""
+        outcome = await self._known_end(run_id)
+        if outcome is not None:
+            await ending.tell_end(self.services, outcome)
 
     async def status(self, run_id: str) -> RunStatus:
         run = self._active.get(run_id)
@@ -119,4 +134,4 @@ class InlineRuntime:
         return self._active[run_id]
 
     def events(self, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
-        return follow(self.services.events, run_id, offset)
+        return follow(self.services.events, run_id, offset, idle=lambda: self._see_to(run_id))

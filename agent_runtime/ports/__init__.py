@@ -134,11 +134,19 @@ class Conversations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunEntry:
-    """What is known of a run, for those who ask later."""
+    """What is known of a run, for those who ask later.
+
+    `until_s` (wall clock) is when it has ended at the latest, unless it `pauses` while it asks; None: nobody has said.
+    """
 
     ref: RunRef
     input: str
     outcome: Outcome | None = None
+    until_s: float | None = None
+    pauses: bool = False
+
+    def overdue(self, now_s: float) -> bool:
+        return self.outcome is None and self.until_s is not None and now_s > self.until_s
 
 
 class Runs(Protocol):

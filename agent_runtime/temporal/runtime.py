@@ -45,6 +45,7 @@ from agent_runtime.domain.limits import Mode
 from agent_runtime.domain.state import new_run
 from agent_runtime.domain.todo import Outcome, Shown
 from agent_runtime.domain.values import RunRef
+from agent_runtime.ports import RunEntry
 from agent_runtime.spec.agent import AgentSpec, plan_of
 from agent_runtime.spec.fingerprint import fingerprint
 from agent_runtime.temporal import lines
@@ -247,10 +248,22 @@ class TemporalRuntime:
         entry = await self.services.runs.get(run_id)
         if entry is None or entry.outcome is not None:
             return None if entry is None else entry.outcome
-        described = await self._described(run_id)
-        if described is None or described.status not in LOST:
+        how = await self._lost(entry)
+        return None if how is None else await ending.lose(self.services, entry, how)
+
+    async def _lost(self, entry: RunEntry) -> str | None:
+        """How nothing can come of a run any more; None if something can. What Temporal does not know was never begun:
+        whoever admitted it has had its time to do so.
+        """
+        try:
+            described = await self._describe(entry.ref.run_id)
+        except RPCError as error:
+            unknown = error.status is RPCStatusCode.NOT_FOUND
+            return "before it began; ask again" if unknown and entry.overdue(self.services.clock.now_s()) else None
+        status = described.status
+        if status is None or status not in LOST:
             return None
-        return await ending.lose(self.services, entry, described.status.name.lower())
+        return f"in Temporal ({status.name.lower()}); see its history there"
 
     async def _see_to(self, run_id: str) -> None:
         """Nothing comes of this run at the moment: if nothing can come any more, its end is told here."""
@@ -290,9 +303,12 @@ class TemporalRuntime:
     async def _described(self, run_id: str) -> WorkflowExecutionDescription | None:
         """None if Temporal does not know it, or does not answer."""
         try:
-            return await self._client.get_workflow_handle(run_id).describe(rpc_timeout=timedelta(seconds=CONNECT_S))
+            return await self._describe(run_id)
         except RPCError:
             return None
+
+    async def _describe(self, run_id: str) -> WorkflowExecutionDescription:
+        return await self._client.get_workflow_handle(run_id).describe(rpc_timeout=timedelta(seconds=CONNECT_S))
 
     async def _update_once(self, run_id: str, update: Any, argument: Any) -> None:
         handle = self._client.get_workflow_handle(run_id)

@@ -7,6 +7,7 @@ from agent_runtime.api import Agent
 from agent_runtime.connectors.scripted import Line, ScriptedLLM
 from agent_runtime.contracts.errors import ToolError
 from agent_runtime.domain.values import Principal
+from agent_runtime.stores.clock import SystemClock
 from agent_runtime.tools.access import AutoApprove
 from agent_runtime.tools.tool import Tool, ToolContext, tool
 
@@ -80,6 +81,15 @@ class Props:
             return ""
 
         return [look, delete, breaks, flaky, slow, alone, forever]
+
+
+class Moving(SystemClock):
+    """Time passes when a test says so, too."""
+
+    passed_s = 0.0
+
+    def now_s(self) -> float:
+        return super().now_s() + self.passed_s
 
 
 def agent(script: list[Line], props: Props | None = None, **facts: Any) -> Agent:

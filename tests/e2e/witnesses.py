@@ -59,11 +59,16 @@ class Billed(msgspec.Struct):
 
 
 def reconciled(environ: Mapping[str, str], database: Path) -> None:
-    """Access log, metrics, ledger, usage API and the bill of the simulator agree; `environ` is the lab's."""
+    """Access log, metrics, ledger, usage API and the bill of the simulator agree, and the counters with the ledger;
+    `environ` is the lab's.
+    """
     until_s = time.monotonic() + SETTLED_S
     while (apart := _apart(environ, database)) and time.monotonic() < until_s:
         time.sleep(LOOK_S)
     assert not apart, apart
+    verified = _office(environ, "/admin/v1/ledger/verify")
+    assert verified.status_code == 200, verified.text
+    assert verified.json() == {"agree": True, "differences": []}
 
 
 def _apart(environ: Mapping[str, str], database: Path) -> dict[str, object]:

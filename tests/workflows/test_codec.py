@@ -18,12 +18,11 @@ from agent_runtime.connectors.scripted import Line, ScriptedLLM
 from agent_runtime.contracts.errors import ConfigError
 from agent_runtime.domain.values import Principal
 from agent_runtime.stores.blobs import FileBlobs, RedisBlobs
-from agent_runtime.stores.clock import SystemClock
 from agent_runtime.stores.redis import connect
 from agent_runtime.temporal.codec import Codec
 from agent_runtime.temporal.runtime import connect as connect_temporal
 from agent_runtime.tools.access import AutoApprove
-from tests.agent_runtime.cast import ANN, Props, calls
+from tests.agent_runtime.cast import ANN, Moving, Props, calls
 from tests.agent_runtime.conftest import redis_url
 from tests.workflows.conftest import QUICK, Stage
 
@@ -109,13 +108,6 @@ async def test_row_46_a_folder_keeps_what_is_used_and_sweeps_out_what_is_old(tmp
         "run-3",
         "run-3/new",
     }
-
-
-class Moving(SystemClock):
-    passed_s = 0.0
-
-    def now_s(self) -> float:
-        return super().now_s() + self.passed_s
 
 
 async def test_row_46_erasing_a_user_erases_the_payloads_of_their_runs(temporal: str, tmp_path: Path) -> None:

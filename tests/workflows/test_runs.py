@@ -27,6 +27,8 @@ from agent_runtime.contracts.errors import (
     TurnConflict,
     UnknownRun,
 )
+from agent_runtime.contracts.run import RunRequest
+from agent_runtime.desk import admission
 from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.limits import Limits, Mode
 from agent_runtime.domain.values import Failure, Principal
@@ -38,7 +40,7 @@ from agent_runtime.temporal.shapes import queue_of
 from agent_runtime.temporal.workers import queues
 from agent_runtime.tools.access import AutoApprove, RequireAll
 from sdk_client import LLMClient
-from tests.agent_runtime.cast import ANN, BOSS, Props, calls
+from tests.agent_runtime.cast import ANN, BOSS, Moving, Props, calls
 from tests.agent_runtime.lab import Lab
 from tests.agent_runtime.resuming import SCRIPT, Unhurried, everyone_sees_the_same
 from tests.workflows.conftest import Stage
@@ -430,6 +432,25 @@ async def test_row_59_the_next_turn_finds_out_that_a_run_was_terminated(stage: S
         await again.cancel()
         await again.outcome()
         assert (await lost.outcome()).status == "failed"
+
+
+async def test_row_59_a_run_that_nobody_began_ends_when_its_time_is_over(stage: Stage) -> None:
+    """The client was killed between the admission and Temporal."""
+    one = agent(stage, [Line("again")])
+    assert one.services is not None
+    clock = Moving()
+    one.services = replace(one.services, clock=clock)
+    async with stage.playing(one), asyncio.timeout(60):
+        admitted = await admission.admit(one.spec, one.services, RunRequest("go", ANN, "c", request_id="asked"))
+        lost = one.attach(admitted.ref.run_id)
+        with pytest.raises(UnknownRun):
+            await lost.status()
+        clock.passed_s = admitted.timeout_s + admission.CLAIM_GRACE_S + 1
+        assert (await one.run("go", conversation_id="c")).text == "again"
+        same = await one.start("go", conversation_id="c", request_id="asked")
+        events = [event async for _, event in same.events()]
+        assert [(event["type"], event["code"]) for event in events] == [("RUN_ERROR", "logic")]
+        assert (await lost.status()).status == "failed"
 
 
 @pytest.mark.parametrize(("model", "attempts"), [("broken", 3), ("all-fail", 4)])
