@@ -151,7 +151,7 @@ class Bookkeeper:
     def _drop_finished(self) -> None:
         oldest = min((run.segment for run in self._reader.running.values()), default=self._segment)
         while self._removed < oldest:
-            segment_path(self._journal.folder, self._journal.boot, self._removed).unlink(missing_ok=True)
+            self._journal.done_with(self._removed)
             self._removed += 1
 
     def _settle_boot(self, folder: Path, boot: str) -> None:

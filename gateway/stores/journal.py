@@ -15,18 +15,22 @@ from gateway.ports import JournalFailed
 
 _log = logging.getLogger("meterway")
 
-SEGMENT_BYTES = 4 * 1024 * 1024
+SEGMENT_BYTES = 1024 * 1024
 CLOSING_BYTES = 64 * 1024
 """Of each segment, for the ends of attempts that run when the disk is full."""
 
 RECENT_MAX = 4096
 """Facts that are kept in memory until the ledger has them, some 3 MB; more than that are read from the disk."""
 
+SPARE_MAX = 4
+"""Segments that are kept for the journal to go on in: their pages are there, a new file's are faults one by one."""
+
 Written = tuple[int, int, int, Fact]
 """A fact with its segment and where its line starts and ends in it."""
 
 _LOCK = ".lock"
 _SEGMENT = ".journal"
+_SPARE = ".spare"
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
@@ -45,6 +49,8 @@ class FileJournal:
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._backlog: deque[Fact] = deque()
+        self._full: dict[int, tuple[mmap.mmap, int]] = {}
+        self._spare: deque[tuple[Path, mmap.mmap]] = deque()
         self.recent: deque[Written] = deque()
         self.segment = 0
         self.size_bytes = 0
@@ -84,8 +90,22 @@ class FileJournal:
         if len(self.recent) < RECENT_MAX:
             self.recent.append((self.segment, start, end, fact))
 
+    def done_with(self, segment: int) -> None:
+        """All of a full segment is in the ledger: it is emptied for another turn, or goes. Called by the one reader."""
+        path = segment_path(self.folder, self.boot, segment)
+        mapped, size_bytes = self._full.pop(segment)
+        if len(self._spare) >= SPARE_MAX or not path.exists():
+            mapped.close()
+            path.unlink(missing_ok=True)
+            return
+        spare = path.with_suffix(_SPARE)
+        path.rename(spare)
+        mapped[:size_bytes] = bytes(size_bytes)
+        self._spare.append((spare, mapped))
+
     def close(self) -> None:
-        self._map.close()
+        for mapped in (self._map, *(full for full, _ in self._full.values()), *(spare for _, spare in self._spare)):
+            mapped.close()
         os.close(self._lock_fd)
 
     def _next_segment(self, needed_bytes: int) -> None:
@@ -95,12 +115,16 @@ class FileJournal:
             following = self._open(self.segment + 1)
         except OSError as error:
             raise JournalFailed(_why(self.folder, error)) from error
-        self._map.close()
+        self._full[self.segment] = (self._map, self.size_bytes)
         self._map, self.size_bytes = following, 0
         self.segment += 1
 
     def _open(self, segment: int) -> mmap.mmap:
         path = segment_path(self.folder, self.boot, segment)
+        if self._spare:
+            spare, mapped = self._spare.popleft()
+            spare.rename(path)
+            return mapped
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             _reserve(fd, self._segment_bytes)
@@ -144,7 +168,7 @@ def lines(path: Path, offset: int = 0, bytes_max: int = -1) -> list[bytes]:
 
 def drop(folder: Path, boot: str) -> None:
     """All facts of a boot are in the ledger. It stays among the orphans until it is forgotten."""
-    for path in segments(folder, boot):
+    for path in (*segments(folder, boot), *folder.glob(f"{boot}.*{_SPARE}")):
         path.unlink(missing_ok=True)
 
 

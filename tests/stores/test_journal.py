@@ -21,7 +21,7 @@ from gateway.formats.journal import fact_of, line_of
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import READ_BYTES, Bookkeeper
-from gateway.stores.journal import CLOSING_BYTES, FileJournal, lines, orphans, segments
+from gateway.stores.journal import CLOSING_BYTES, FileJournal, drop, lines, orphans, segments
 from gateway.stores.sql.opening import Kept
 
 SMALL = 2 * CLOSING_BYTES
@@ -175,6 +175,32 @@ def test_the_ledger_follows_over_segments_and_only_what_runs_is_kept(tmp_path: P
     assert segments(tmp_path / "journal", "boot") == []
     assert kept.ledger.entries_of_request("runs long")[0].cost_nano_usd == 700
     kept.close()
+
+
+def test_the_journal_goes_on_in_segments_that_the_ledger_is_done_with(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path, "boot", segment_bytes=SMALL)
+    ledger = Told(0)
+    keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
+    files: set[int] = set()
+    while journal.segment < 12:
+        for name in ("a long name" * 20, "r"):
+            journal.write(opened(name))
+            journal.write(closed(name))
+        keeper.follow()
+        files |= {path.stat().st_ino for path in tmp_path.iterdir()}
+    assert len(files) <= 4, "the lock, and segments in turn"
+    journal.write(opened("last"))
+    assert facts(tmp_path, "boot")[-1] == opened("last"), "nothing is left of what was there before"
+    for boot in orphans_of_the_dead(journal):
+        assert [type(fact) for fact in facts(tmp_path, boot)].count(type(None)) == 0
+        drop(tmp_path, boot)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+def orphans_of_the_dead(journal: FileJournal) -> list[str]:
+    """As another process sees them once this one is gone."""
+    journal.close()
+    return list(orphans(journal.folder))
 
 
 class Told:

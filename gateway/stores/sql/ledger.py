@@ -18,6 +18,12 @@ RUN_RESTS_S = 7 * 86_400.0
 """A run without an entry in the tenant's last week is over: runs are many, and each has a counter of its own."""
 
 _APPEND_LOCK = 7_261_905
+_ANY_EXPIRED = {
+    True: "SELECT 1 FROM entries WHERE kind = 'expire' AND reserved_at_s BETWEEN ? AND ? LIMIT 1",
+    False: "SELECT 1 FROM entries WHERE kind = 'expire' AND reserved_at_s BETWEEN %s AND %s LIMIT 1",
+}
+"""What expired has the time of its attempt: most batches need not look for each of theirs."""
+
 _EXPIRED = {
     True: "SELECT attempt_id FROM entries WHERE kind = 'expire' AND attempt_id IN (SELECT value FROM json_each(?))",
     False: "SELECT attempt_id FROM entries WHERE kind = 'expire' AND attempt_id = ANY(%s)",
@@ -41,7 +47,8 @@ class SqlLedger:
             late = [entry.attempt_id for entry in added if entry.kind in LATE]
             self._take_turn(connection, alone=bool(late))
             told = self._told(connection, added, late)
-            rows = [row_of(entry) for new in added if (entry := converged(new, told)) is not None]
+            news = [entry for new in added if (entry := converged(new, told)) is not None] if told else added
+            rows = [row_of(entry) for entry in news]
             if not self._database.sqlite:
                 # Two that add the same rows in another order would wait for each other.
                 rows.sort(key=lambda row: str(row[0]))
@@ -88,16 +95,22 @@ class SqlLedger:
             connection.execute(text(turn), {"key": _APPEND_LOCK})
 
     def _told(self, connection: Connection, added: Sequence[Entry], late: Sequence[str]) -> Told:
-        """What is known of the attempts of late words, and of those that expired; of most attempts that is nothing."""
-        names = [entry.attempt_id for entry in added]
-        bound = json.dumps(names) if self._database.sqlite else names
-        expired = connection.exec_driver_sql(_EXPIRED[self._database.sqlite], (bound,)).scalars()
-        wanted = sorted({*late, *expired})
-        told: Told = {}
+        """What is known of the attempts of late words, and of those that expired; for most batches that is nothing."""
+        wanted = sorted({*late, *self._expired(connection, added)})
+        told: Told = {name: {} for name in late}
         if wanted:
             for row in connection.execute(select(entries).where(entries.c.attempt_id.in_(wanted))).mappings():
                 told.setdefault(row["attempt_id"], {})[EntryKind(row["kind"])] = entry_of(row)
         return told
+
+    def _expired(self, connection: Connection, added: Sequence[Entry]) -> Sequence[str]:
+        sqlite = self._database.sqlite
+        times = [entry.reserved_at_s for entry in added]
+        if connection.exec_driver_sql(_ANY_EXPIRED[sqlite], (min(times), max(times))).first() is None:
+            return ()
+        names = [entry.attempt_id for entry in added]
+        bound = json.dumps(names) if sqlite else names
+        return connection.exec_driver_sql(_EXPIRED[sqlite], (bound,)).scalars().all()
 
     def _charged(self, budget: Budget, starts_s: float, ends_s: float) -> Subquery:
         who = dimension(budget.per, sqlite=self._database.sqlite)

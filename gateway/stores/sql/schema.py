@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from gateway.ports import StoreFailed
 from gateway.stores.sql.tables import metadata
 
-SCHEMA = 9
+SCHEMA = 10
 """Of the tables. A new number is a new step in migrations/versions, and the same change in tables.py."""
 
 _START_LOCK = 7_261_904

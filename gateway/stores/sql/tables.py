@@ -142,6 +142,12 @@ def _where_told(name: str, column: str) -> Index:
     return Index(name, column, sqlite_where=told, postgresql_where=told)
 
 
+def _of_kind(name: str, kind: str, column: str) -> Index:
+    """Of the few entries of a rare kind: whether there is any costs one look."""
+    rare = text(f"kind = '{kind}'")
+    return Index(name, column, sqlite_where=rare, postgresql_where=rare)
+
+
 entries = Table(
     "entries",
     metadata,
@@ -184,6 +190,7 @@ entries = Table(
     Index("entries_by_tenant", "tenant", "reserved_at_s"),
     _where_told("entries_by_run", "run_id"),
     _where_told("entries_by_root_run", "root_run_id"),
+    _of_kind("entries_expired", "expire", "reserved_at_s"),
     Index("ix_entries_request_id", "request_id").ddl_if(dialect="postgresql"),
 )
 
