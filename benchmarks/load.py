@@ -3,7 +3,9 @@
 import re
 import subprocess
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from statistics import median
 
 from benchmarks.servers import KEY, UPSTREAM_CORE, WORK
 
@@ -12,13 +14,22 @@ _UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`errors` counts answers that were not 2xx and broken sockets."""
+    """`errors` counts answers that were not 2xx and broken sockets; `rounds` are the rates of all of its rounds."""
 
     per_s: float
     p50_ms: float
     p99_ms: float
     errors: int
     bytes_per_s: float
+    rounds: tuple[float, ...] = ()
+
+    def share_of(self, other: "Result") -> float:
+        """The middle of the rounds' ratios: two that follow each other meet the same moods of the machine.
+
+        A round in which the other has answered nothing at all says nothing.
+        """
+        ratios = [mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True) if theirs]
+        return median(ratios) if ratios else inf
 
 
 def _duration_ms(text: str) -> float:

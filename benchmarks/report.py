@@ -9,8 +9,8 @@ def report(where: dict[str, str], found: Table, own: dict[str, float], *, rounds
     lines = ["# Benchmark", "", *(f"- {name}: {value}" for name, value in where.items())]
     lines.append(
         "- how: wrk and the upstream (nginx, static) on core 1, each contender alone on core 0; "
-        f"median of {rounds} rounds of {seconds} s, the contenders in turn; limits, metrics, prices and access log on, "
-        "with accounts also budgets, journal and ledger"
+        f"middle of {rounds} rounds of {seconds} s, the contenders in turn, ratios within a round; "
+        "limits, metrics, prices and access log on, with accounts also budgets, journal and ledger"
     )
     lines += _table("Throughput as a ratio to nginx's plain proxy in the same run", found, _ratio)
     lines += _table("Requests/s", found, lambda row, who: f"{row[who].per_s:,.0f}")
@@ -21,7 +21,7 @@ def report(where: dict[str, str], found: Table, own: dict[str, float], *, rounds
 
 
 def _ratio(row: dict[str, Result], who: str) -> str:
-    return f"{row[who].per_s / row['nginx'].per_s:.3f}"
+    return f"{row[who].share_of(row['nginx']):.3f}"
 
 
 def _table(title: str, found: Table, cell: object) -> list[str]:
@@ -39,11 +39,11 @@ def _promises(found: Table, own: dict[str, float]) -> list[str]:
     rows = []
     for name in (name for name in chat if name.startswith("meterway")):
         ours = chat[name]
-        rows.append((f"chat 1 kB, c=32, {name} against nginx", ">= 0.20", f"{ours.per_s / chat['nginx'].per_s:.3f}"))
+        rows.append((f"chat 1 kB, c=32, {name} against nginx", ">= 0.20", f"{ours.share_of(chat['nginx']):.3f}"))
         if "portkey" in chat:
-            rows.append((f"the same, {name} against Portkey", ">= 8", f"{ours.per_s / chat['portkey'].per_s:.1f}"))
+            rows.append((f"the same, {name} against Portkey", ">= 8", f"{ours.share_of(chat['portkey']):.1f}"))
         if "litellm" in stream:
-            ratio = stream[name].per_s / stream["litellm"].per_s
+            ratio = stream[name].share_of(stream["litellm"])
             rows.append((f"stream of 31 events, c=32, {name} against LiteLLM", ">= 10", f"{ratio:.1f}"))
     share = stream["meterway"].bytes_per_s / chat["meterway"].bytes_per_s
     added_ms = single["meterway"].p50_ms - single["upstream"].p50_ms

@@ -6,7 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks import peers
@@ -16,7 +16,7 @@ from benchmarks.report import report
 from benchmarks.servers import CHAT_1K, CHAT_8K, STREAM, gateway, nginx_proxy, rss_mb, start_to_first_answer_s, upstream
 
 RESULTS = Path("benchmarks/results")
-SECONDS = int(os.environ.get("BENCH_SECONDS", "4"))
+SECONDS = int(os.environ.get("BENCH_SECONDS", "1"))
 PURE = os.environ.get("BENCH_PURE", ".venv/bin/meterway")
 COMPILED = os.environ.get("BENCH_COMPILED", ".venv-fast/bin/meterway")
 OURS = (
@@ -27,7 +27,9 @@ OURS = (
 """Limits, metrics, prices and the access log are on in all; accounts are budgets, journal and ledger."""
 
 WARM_S = 1
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+
+# Many short rounds: a machine whose speed changes gives all that take turns the same.
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 
 QUESTION = (
     '{"model":"%s","messages":[{"role":"system","content":"You are a helpful assistant."},'
@@ -86,7 +88,13 @@ def measure(scenario: Scenario, contenders: list[Contender]) -> dict[str, Result
     for _ in range(ROUNDS):
         for contender in contenders:
             found[contender.name].append(contender.run(scenario, SECONDS))
-    return {name: sorted(results, key=lambda r: r.per_s)[len(results) // 2] for name, results in found.items()}
+    return {name: _middle(results) for name, results in found.items()}
+
+
+def _middle(results: list[Result]) -> Result:
+    middle = sorted(results, key=lambda result: result.per_s)[len(results) // 2]
+    errors = sum(result.errors for result in results)
+    return replace(middle, errors=errors, rounds=tuple(result.per_s for result in results))
 
 
 def import_ms() -> float:
