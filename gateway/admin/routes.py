@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.admin import accounts, corrections, erasures, objects, operations
+from gateway.admin import accounts, admin_keys, budgets, corrections, erasures, keys, limits, operations, tenants
 from gateway.admin.access import OPERATE, VIEW, Principal
 from gateway.admin.endpoint import Endpoint
 from gateway.admin.office import Office
@@ -29,7 +29,7 @@ Find = Callable[[bytes, str], AdminKeyRow | None]
 
 def endpoints_of(office: Office) -> list[Endpoint]:
     """Every endpoint with its row: what is not here is not served."""
-    rooms = (objects, accounts, corrections, erasures, operations)
+    rooms = (tenants, keys, budgets, limits, admin_keys, accounts, corrections, erasures, operations)
     return [endpoint for room in rooms for endpoint in room.endpoints(office)]
 
 
