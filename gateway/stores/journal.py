@@ -93,15 +93,16 @@ class FileJournal:
     def done_with(self, segment: int) -> None:
         """All of a full segment is in the ledger: it is emptied for another turn, or goes. Called by the one reader."""
         path = segment_path(self.folder, self.boot, segment)
-        mapped, size_bytes = self._full.pop(segment)
+        mapped, size_bytes = self._full[segment]
         if len(self._spare) >= SPARE_MAX or not path.exists():
-            mapped.close()
             path.unlink(missing_ok=True)
-            return
-        spare = path.with_suffix(_SPARE)
-        path.rename(spare)
-        mapped[:size_bytes] = bytes(size_bytes)
-        self._spare.append((spare, mapped))
+            mapped.close()
+        else:
+            spare = path.with_suffix(_SPARE)
+            path.rename(spare)
+            mapped[:size_bytes] = bytes(size_bytes)
+            self._spare.append((spare, mapped))
+        del self._full[segment]
 
     def close(self) -> None:
         for mapped in (self._map, *(full for full, _ in self._full.values()), *(spare for _, spare in self._spare)):
