@@ -83,12 +83,6 @@ class InlineRuntime:
             return None
         return await ending.lose(self.services, entry, "with the process that ran it; ask again")
 
-    async def _see_to(self, run_id: str) -> None:
-        """Nothing comes of this run at the moment: if nothing can come any more, its end is told here."""
-        outcome = await self._known_end(run_id)
-        if outcome is not None:
-            await ending.tell_end(self.services, outcome)
-
     async def status(self, run_id: str) -> RunStatus:
         run = self._active.get(run_id)
         if run is None:
@@ -134,4 +128,4 @@ class InlineRuntime:
         return self._active[run_id]
 
     def events(self, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
-        return follow(self.services.events, run_id, offset, idle=lambda: self._see_to(run_id))
+        return follow(self.services, run_id, offset, self._known_end)

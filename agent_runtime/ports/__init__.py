@@ -146,7 +146,8 @@ class RunEntry:
     pauses: bool = False
 
     def overdue(self, now_s: float) -> bool:
-        return self.outcome is None and self.until_s is not None and now_s > self.until_s
+        """Of one without an outcome."""
+        return self.until_s is not None and now_s > self.until_s
 
 
 class Runs(Protocol):

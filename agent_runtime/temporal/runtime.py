@@ -265,12 +265,6 @@ class TemporalRuntime:
             return None
         return f"in Temporal ({status.name.lower()}); see its history there"
 
-    async def _see_to(self, run_id: str) -> None:
-        """Nothing comes of this run at the moment: if nothing can come any more, its end is told here."""
-        outcome = await self._known_end(run_id)
-        if outcome is not None:
-            await ending.tell_end(self.services, outcome)
-
     async def decide(self, decision: Decision) -> None:
         await self._update(run_of(decision.approval_id), AgentRun.decide, decision)
 
@@ -324,7 +318,7 @@ class TemporalRuntime:
             ) from error
 
     def events(self, run_id: str, offset: int = 0) -> AsyncIterator[tuple[int, Shown]]:
-        return follow(self.services.events, run_id, offset, idle=lambda: self._see_to(run_id))
+        return follow(self.services, run_id, offset, self._known_end)
 
 
 def _with_pending(status: RunStatus, pending: list[Any]) -> RunStatus:

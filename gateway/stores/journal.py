@@ -93,16 +93,15 @@ class FileJournal:
     def done_with(self, segment: int) -> None:
         """All of a full segment is in the ledger: it is emptied for another turn, or goes. Called by the one reader."""
         path = segment_path(self.folder, self.boot, segment)
-        mapped, size_bytes = self._full[segment]
-        if len(self._spare) >= SPARE_MAX or not path.exists():
+        if segment not in self._full or len(self._spare) >= SPARE_MAX or not path.exists():
             path.unlink(missing_ok=True)
-            mapped.close()
-        else:
-            spare = path.with_suffix(_SPARE)
-            path.rename(spare)
-            mapped[:size_bytes] = bytes(size_bytes)
-            self._spare.append((spare, mapped))
-        del self._full[segment]
+            self._full.pop(segment, None)
+            return
+        spare = path.with_suffix(_SPARE)
+        path.rename(spare)
+        mapped, size_bytes = self._full.pop(segment)
+        mapped[:size_bytes] = bytes(size_bytes)
+        self._spare.append((spare, mapped))
 
     def close(self) -> None:
         for mapped in (self._map, *(full for full, _ in self._full.values()), *(spare for _, spare in self._spare)):
@@ -116,7 +115,8 @@ class FileJournal:
             following = self._open(self.segment + 1)
         except OSError as error:
             raise JournalFailed(_why(self.folder, error)) from error
-        self._full[self.segment] = (self._map, self.size_bytes)
+        if len(self._full) < SPARE_MAX:  # while the ledger is away, others wait on the disk alone
+            self._full[self.segment] = (self._map, self.size_bytes)
         self._map, self.size_bytes = following, 0
         self.segment += 1
 

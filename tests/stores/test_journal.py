@@ -21,7 +21,7 @@ from gateway.formats.journal import fact_of, line_of
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import READ_BYTES, Bookkeeper
-from gateway.stores.journal import CLOSING_BYTES, FileJournal, drop, lines, orphans, segments
+from gateway.stores.journal import CLOSING_BYTES, SPARE_MAX, FileJournal, drop, lines, orphans, segments
 from gateway.stores.sql.opening import Kept
 
 SMALL = 2 * CLOSING_BYTES
@@ -195,6 +195,25 @@ def test_the_journal_goes_on_in_segments_that_the_ledger_is_done_with(tmp_path: 
         assert [type(fact) for fact in facts(tmp_path, boot)].count(type(None)) == 0
         drop(tmp_path, boot)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_ledger_that_is_away_for_long_holds_no_memory_of_the_journal(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path, "boot", segment_bytes=SMALL)
+    ledger = Told(1)
+    keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
+    names = count()
+    while journal.segment < 4 * SPARE_MAX:
+        name = f"r{next(names)}"
+        journal.write(opened(name))
+        journal.write(closed(name))
+    with pytest.raises(StoreFailed):
+        keeper.follow()
+    assert Path("/proc/self/maps").read_text().count(f"{tmp_path}/") <= SPARE_MAX + 1
+    keeper.follow()
+    assert ledger.attempts == [f"r{number}.1" for number in range(next(names))]
+    assert len(list(tmp_path.glob("*.spare"))) <= SPARE_MAX
+    keeper.finish()
+    assert list(tmp_path.iterdir()) == []
 
 
 def orphans_of_the_dead(journal: FileJournal) -> list[str]:

@@ -95,7 +95,7 @@ class SqlLedger:
             connection.execute(text(turn), {"key": _APPEND_LOCK})
 
     def _told(self, connection: Connection, added: Sequence[Entry], late: Sequence[str]) -> Told:
-        """What is known of the attempts of late words, and of those that expired; for most batches that is nothing."""
+        """What is known, be it nothing, of attempts of late words and of those that expired; empty without such."""
         wanted = sorted({*late, *self._expired(connection, added)})
         told: Told = {name: {} for name in late}
         if wanted:
