@@ -3,6 +3,7 @@
 - What `@value` makes, a struct in C, is the fastest value of an interpreted program, but compiled code asks it for each
   field by name. A class whose constructor is written out becomes a struct of the compiler's own, read at its places.
 - A name in capitals is looked up in its module's dictionary at each use; one that is `Final` is a variable in C.
+- A member of an enum is looked up by a hook of its class, at the cost of three attributes. Functions name a constant.
 """
 
 import ast
@@ -10,12 +11,18 @@ import re
 import sys
 from pathlib import Path
 
+ENUMS = {"Symbol", "Enum", "StrEnum"}
 CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")
 IMPORTS = "from dataclasses import dataclass\nfrom typing import Final\n"
 
 
-def native(text: str) -> str:
+Members = set[tuple[str, str]]
+"""Of enums: class and name."""
+
+
+def native(text: str, members: Members) -> str:
     """`text` with the same meaning. Line numbers move."""
+    text = _named(text, members)
     tree = ast.parse(text)
     lines = text.splitlines(keepends=True)
     for node in reversed(tree.body):
@@ -26,6 +33,47 @@ def native(text: str) -> str:
     first = next(node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom)))
     lines.insert(first.lineno - 1, IMPORTS)
     return "".join(lines)
+
+
+def members_of(text: str) -> Members:
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    enums = [node for node in classes if any(ast.unparse(base) in ENUMS for base in node.bases)]
+    return {
+        (node.name, target.id)
+        for node in enums
+        for item in node.body
+        if isinstance(item, ast.Assign)
+        for target in item.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _named(text: str, members: Members) -> str:
+    """With a constant behind the imports for each member of an imported enum that a function asks for."""
+    tree = ast.parse(text)
+    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    known = {name.asname or name.name for node in imports for name in node.names}
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    inside = [node for function in functions for item in function.body for node in ast.walk(item)]
+    patterns = {id(node.value) for node in inside if isinstance(node, ast.MatchValue)}
+    lines = text.encode().splitlines(keepends=True)
+    constants: dict[str, str] = {}
+    places: set[tuple[int, int, int, str]] = set()
+    for node in inside:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and id(node) not in patterns:
+            owner, name, start, end = node.value.id, node.attr, node.col_offset, node.end_col_offset or 0
+            member = f"{owner}.{name}"
+            found = lines[node.lineno - 1][start:end] == member.encode()  # within an f-string, places are not told
+            if found and owner in known and (owner, name) in members:
+                constant = f"_{owner.upper()}_{name}"
+                constants[constant] = member
+                places.add((node.lineno, start, end, constant))
+    for line, start, end, constant in sorted(places, reverse=True):
+        lines[line - 1] = lines[line - 1][:start] + constant.encode() + lines[line - 1][end:]
+    if constants:
+        told = "".join(f"{constant} = {member}\n" for constant, member in sorted(constants.items()))
+        lines.insert(imports[-1].end_lineno or 0, told.encode())
+    return b"".join(lines).decode()
 
 
 def _spell_out(node: ast.ClassDef, lines: list[str]) -> None:
@@ -59,6 +107,8 @@ def _constant(node: ast.stmt) -> str | None:
 
 
 if __name__ == "__main__":
-    for path in sorted(Path(sys.argv[1]).rglob("*.py")):
-        if path.name != "__init__.py" and "import " in (text := path.read_text()):
-            path.write_text(native(text))
+    texts = {path: path.read_text() for path in sorted(Path(sys.argv[1]).rglob("*.py")) if path.name != "__init__.py"}
+    members = {member for text in texts.values() for member in members_of(text)}
+    for path, text in texts.items():
+        if "import " in text:
+            path.write_text(native(text, members))

@@ -17,7 +17,7 @@ from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
 from gateway.domain.value import value
-from gateway.formats.facts import Fact
+from gateway.formats.facts import Booking, Opened, Word
 
 
 class Clock(Protocol):
@@ -262,8 +262,12 @@ class Hold(Protocol):
 class Accounts(Protocol):
     """The budgets' counters as this process sees them."""
 
+    def hold_now(self, tenant: str, claims: Sequence[Claim]) -> Hold | None:
+        """All claims at once where what is known here is enough for that; None, and nothing held, where it is not."""
+        ...
+
     async def hold(self, tenant: str, claims: Sequence[Claim]) -> Hold | Shortage:
-        """All claims at once, or none of them."""
+        """All claims at once, or none of them; asks others where it has to."""
         ...
 
     def left(self, budget: Budget, who: str) -> int:
@@ -283,8 +287,12 @@ class Journal(Protocol):
 
     @property
     def keeps(self) -> bool: ...
-    def write(self, fact: Fact) -> None:
+    def open(self, opened: Opened, booking: Booking) -> None:
         """On record when this returns. Raises JournalFailed where it cannot be."""
+        ...
+
+    def write(self, word: Word) -> None:
+        """On record when this returns, or as soon as the disk takes it."""
         ...
 
 

@@ -4,7 +4,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from gateway.formats.facts import Opened
+from gateway.formats.facts import Booking, Opened
 from gateway.stores import journal as room
 from gateway.stores.journal import FileJournal
 
@@ -13,15 +13,15 @@ LINES = 40_000
 
 def line_us(spares: int) -> float:
     """With so many segments kept for another turn; each is done with as soon as it is full."""
-    fact = Opened("req_1.1", "req_1", "demo", "k", 1.5, "assistant", "a", "gpt-4.1", "config:a/gpt-4.1", 19, 500, 219)
+    fact = Opened("req_1.1", 1.5, 19, 500, 219)
+    booking = Booking("demo", "k", "assistant", "a", "gpt-4.1", "config:a/gpt-4.1")
     kept, room.SPARE_MAX = room.SPARE_MAX, spares
     try:
         with tempfile.TemporaryDirectory(dir=".") as folder:
             journal = FileJournal(Path(folder), "boot")
             started_s, done = time.perf_counter(), 0
             for _ in range(LINES):
-                journal.write(fact)
-                journal.recent.clear()
+                journal.open(fact, booking)
                 while done < journal.segment:
                     journal.done_with(done)
                     done += 1

@@ -21,7 +21,7 @@ from gateway.http import heads
 from gateway.pipeline.admission import admit
 from gateway.pipeline.trace import Trace, record_of
 from gateway.providers import openai
-from gateway.stores.sql.entry_rows import row_of
+from gateway.stores.entry_row import row_of
 from gateway.wire import failures, openai_chat
 from gateway.wire.json_body import members_of
 
@@ -68,7 +68,7 @@ async def measure() -> list[tuple[str, float]]:
 
     head = dict(HEAD)
     rooms = [Room("requests", 100, 99, 0.6), Room("tokens", 100_000, 99_000, 0.6)]
-    opened = Opened("req_1.1", "req_1", "demo", "k", 1.5, "assistant", "a", "gpt-4.1", "config:a/gpt-4.1", 19, 500, 219)
+    opened = Opened("req_1.1", 1.5, 19, 500, 219)
     entry = Entry("req_1.1", EntryKind.POST, "req_1", "demo", "k", 1.5, 2.5, "boot", "assistant", "a", "gpt-4.1")
     return [
         ("1 door: key and terms of a head", timed_us(lambda: (heads.bearer(head), heads.SPOKEN.isdisjoint(head)))),
@@ -85,7 +85,7 @@ async def measure() -> list[tuple[str, float]]:
         ("6 translator: request", timed_us(lambda: openai.encode_request(request, deployment, 1.0, "req_1"))),
         ("6 translator: whole reply", timed_us(lambda: openai.decode_reply(request, REPLY))),
         ("8 relay: decode a stream of 31 events", timed_us(lambda: openai.decode_stream().feed(stream))),
-        ("9 cashier: a line of the journal", timed_us(lambda: line_of(opened))),
+        ("9 cashier: a line of the journal", timed_us(lambda: line_of(opened, 1))),
         ("9 books: a row of the ledger", timed_us(lambda: row_of(entry))),
         ("9 cashier: the record", timed_us(lambda: record_of(trace, caller, request, 1.0))),
         ("10 chronicler: metrics", timed_us(lambda: desk.recorder.record(record_of(trace, caller, request, 1.0)))),

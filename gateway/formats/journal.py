@@ -1,4 +1,4 @@
-"""The lines of the journal: a checksum, a JSON array, a line feed."""
+"""The lines of the journal: JSON arrays of a checksum, the number of a booking and a fact."""
 
 import zlib
 
@@ -6,28 +6,34 @@ import msgspec
 
 from gateway.formats.facts import Fact
 
+Line = tuple[int, int, Fact]
+"""The number is that of a Booking, and of an Opened the one it is booked under; 0 for other facts."""
+
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(Fact)
+_DECODER = msgspec.json.Decoder(Line)
 
 
-_HEX = [b"%02x" % byte for byte in range(256)]
-"""Four looks cost half of what a number's own ways to become text do."""
+def line_of(fact: Fact, number: int = 0) -> bytes:
+    text = b"%d,%b" % (number, _ENCODER.encode(fact))
+    return b"[%d,%b]\n" % (zlib.crc32(text), text)
 
 
-def line_of(fact: Fact) -> bytes:
-    text = _ENCODER.encode(fact)
-    crc: int = zlib.crc32(text)
-    first, second, third, fourth = _HEX[crc >> 24], _HEX[crc >> 16 & 255], _HEX[crc >> 8 & 255], _HEX[crc & 255]
-    return b"%b%b%b%b %b\n" % (first, second, third, fourth, text)
-
-
-def fact_of(line: bytes) -> Fact | None:
+def checked(line: bytes) -> Line | None:
     """None for a line that is torn or damaged."""
-    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    checksum, _, rest = line[1:].partition(b",")
     try:
-        if int(checksum, 16) != zlib.crc32(text):
+        if int(checksum) != zlib.crc32(rest.rstrip(b"\n")[:-1]):
             return None
-        fact: Fact = _DECODER.decode(text)
+        told: Line = _DECODER.decode(line)
     except (ValueError, msgspec.DecodeError):
         return None
-    return fact
+    return told
+
+
+def read(lines: bytes) -> list[Line | None]:
+    """Whole lines, of which the living process that wrote them has damaged none; others may have."""
+    try:
+        told: list[Line | None] = _DECODER.decode_lines(lines)
+    except msgspec.DecodeError:
+        return [checked(line) for line in lines.splitlines(keepends=True)]
+    return told

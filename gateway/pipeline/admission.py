@@ -172,8 +172,11 @@ async def _reserve(
     claims = claims_of(budgets, dimensions, worst) if budgets else []
     if not claims:
         return Ticket(place, None, replace(worst, output_limit=None) if worst.output_limit else worst)
-    if any(claim.budget.unit is Unit.NANO_USD for claim in claims):
-        _check_priced(desk, request, targets, wall_s)
+    if not desk.unpriced_allowed and any(claim.budget.unit is Unit.NANO_USD for claim in claims):
+        _check_priced(request, targets, wall_s)
+    held = desk.accounts.hold_now(dimensions.tenant, claims)
+    if held is not None:
+        return Ticket(place, held, worst)
     answer = await desk.accounts.hold(dimensions.tenant, claims)
     clamps = 0
     while isinstance(answer, Shortage):
@@ -189,10 +192,8 @@ async def _reserve(
     return Ticket(place, answer, worst)
 
 
-def _check_priced(desk: Desk, request: ModelRequest, targets: tuple[Deployment, ...], wall_s: float) -> None:
+def _check_priced(request: ModelRequest, targets: tuple[Deployment, ...], wall_s: float) -> None:
     """An unknown price is never a silent zero: a budget in dollars could not see it."""
-    if desk.unpriced_allowed:
-        return
     for deployment in targets:
         if deployment.price_at(wall_s) is None:
             raise ModelNotPriced(

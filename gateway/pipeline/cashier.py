@@ -9,7 +9,7 @@ from gateway.domain.money import affordable_output, cost_nano_usd
 from gateway.domain.record import InVain, Provenance
 from gateway.domain.reply import NO_USAGE, Usage
 from gateway.domain.request import Caller, ModelRequest
-from gateway.formats.facts import Beat, Closed, Opened
+from gateway.formats.facts import Beat, Booking, Closed, Lineage, Opened, Settled
 from gateway.pipeline.admission import Ticket
 from gateway.pipeline.desk import Desk
 from gateway.ports import JournalFailed
@@ -76,30 +76,28 @@ class Cashier:
         input_tokens = self._input_tokens
         output_tokens = BEAT_TOKENS if self._request.stream else self._ticket.worst.output_tokens
         cost = 0 if price is None else cost_nano_usd(price, Usage(input_tokens, output_tokens))
-        opened = Opened(
-            attempt_id,
-            caller.request_id,
+        booking = Booking(
             booked.tenant,
             booked.key,
-            caller.started_at_s,
             booked.model,
             deployment.provider.name,
             deployment.model,
             "" if price is None else price.id,
-            input_tokens,
-            cost,
-            input_tokens + output_tokens,
             booked.user,
-            caller.run_id,
-            booked.run,
             booked.tags,
-            caller.parent_run_id,
-            caller.session,
         )
+        tokens, lineage = input_tokens + output_tokens, self._lineage()
+        opened = Opened(attempt_id, caller.started_at_s, input_tokens, cost, tokens, lineage)
         try:
-            self._desk.journal.write(opened)
+            self._desk.journal.open(opened, booking)
         except JournalFailed as error:
             raise JournalUnavailable("the gateway cannot keep its books at the moment") from error
+
+    def _lineage(self) -> Lineage | None:
+        caller = self._caller
+        if caller.run_id is None and caller.session is None and caller.parent_run_id is None:
+            return None
+        return Lineage(caller.run_id, self._dimensions.run, caller.parent_run_id, caller.session)
 
     @property
     def asked(self) -> Deployment | None:
@@ -173,19 +171,27 @@ class Cashier:
         unpriced = self._price is None and kind is EntryKind.POST
         self.unpriced = self.unpriced or unpriced
         if self._desk.journal.keeps:
-            self._desk.journal.write(
-                Closed(
-                    self._attempt_id,
-                    kind.value,
-                    self._desk.clock.wall_s(),
-                    usage.figures,
-                    cost,
-                    usage.total,
-                    provenance.value,
-                    "" if self._price is None else self._price.id,
-                    unpriced,
-                    cause,
-                    self._tier,
-                )
-            )
+            self._desk.journal.write(self._last_word(kind, usage, provenance, cost, cause, unpriced=unpriced))
         self._attempt_id = ""
+
+    def _last_word(
+        self, kind: EntryKind, usage: Usage, provenance: Provenance, cost: int, cause: str, *, unpriced: bool
+    ) -> Settled | Closed:
+        attempt_id, posted_at_s = self._attempt_id, self._desk.clock.wall_s()
+        usual = kind is EntryKind.POST and provenance is Provenance.EXACT and not cause and not unpriced
+        if usual and self._tier is None and self._request.service_tier is None:
+            return Settled(attempt_id, posted_at_s, usage.figures, cost)
+        price_id = "" if self._price is None else self._price.id
+        return Closed(
+            attempt_id,
+            kind.value,
+            posted_at_s,
+            usage.figures,
+            cost,
+            usage.total,
+            provenance.value,
+            price_id,
+            unpriced,
+            cause,
+            self._tier,
+        )

@@ -82,6 +82,8 @@ class Account:
     def counts_as(self, budget: Budget) -> bool:
         """Whether a budget that was changed still counts the same thing in the same window."""
         mine = self.budget
+        if mine is budget:
+            return True
         return (mine.period, mine.zone, mine.unit) == (budget.period, budget.zone, budget.unit)
 
     def idle(self, now_s: float) -> bool:

@@ -89,13 +89,20 @@ class CreditAccounts:
         """Another bank, before anything was leased."""
         self._bank = bank
 
-    async def hold(self, tenant: str, claims: Sequence[Claim]) -> AccountHold | Shortage:
+    def hold_now(self, tenant: str, claims: Sequence[Claim]) -> AccountHold | None:
         parts = self._parts(claims)
         if not self._covered(parts) or (self._away and _denies(parts)):
-            short = await self._borrow(tenant, claims)
-            if short is not None:
-                return short
-            parts = self._parts(claims)
+            return None
+        return self._taken(tenant, parts)
+
+    async def hold(self, tenant: str, claims: Sequence[Claim]) -> AccountHold | Shortage:
+        held = self.hold_now(tenant, claims)
+        if held is not None:
+            return held
+        short = await self._borrow(tenant, claims)
+        return self._taken(tenant, self._parts(claims)) if short is None else short
+
+    def _taken(self, tenant: str, parts: Parts) -> AccountHold:
         for account, claim in parts:
             account.credit -= claim.amount
             account.held += claim.amount

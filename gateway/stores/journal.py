@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.formats.facts import Fact, Opened
+from gateway.formats.facts import Booking, Opened, Word
 from gateway.formats.journal import line_of
 from gateway.ports import JournalFailed
 
@@ -19,14 +19,8 @@ SEGMENT_BYTES = 1024 * 1024
 CLOSING_BYTES = 64 * 1024
 """Of each segment, for the ends of attempts that run when the disk is full."""
 
-RECENT_MAX = 4096
-"""Facts that are kept in memory until the ledger has them, some 3 MB; more than that are read from the disk."""
-
 SPARE_MAX = 4
 """Segments that are kept for the journal to go on in: their pages are there, a new file's are faults one by one."""
-
-Written = tuple[int, int, int, Fact]
-"""A fact with its segment and where its line starts and ends in it."""
 
 _LOCK = ".lock"
 _SEGMENT = ".journal"
@@ -39,8 +33,7 @@ class FileJournal:
 
     A killed process loses none: its pages are the system's. Each segment's room is reserved when it begins, so no
     copy fails, and a full disk is noticed at a segment's beginning. Behind the last line a segment is zeros, so only
-    the last line can be torn. `recent` is for the one reader of the running journal: what it takes from there it need
-    not read and parse. It may end before the journal does.
+    the last line can be torn. Each segment tells the bookings that it names, so that it can be read alone.
     """
 
     def __init__(self, folder: Path, boot: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -48,10 +41,11 @@ class FileJournal:
         self.keeps = True
         self.folder = folder
         self._segment_bytes = segment_bytes
-        self._backlog: deque[Fact] = deque()
+        self._backlog: deque[Word] = deque()
+        self._numbers: dict[Booking, int] = {}
+        self._number = 0
         self._full: dict[int, tuple[mmap.mmap, int]] = {}
         self._spare: deque[tuple[Path, mmap.mmap]] = deque()
-        self.recent: deque[Written] = deque()
         self.segment = 0
         self.size_bytes = 0
         try:
@@ -61,34 +55,48 @@ class FileJournal:
         except OSError as error:
             raise JournalFailed(_why(folder, error)) from error
 
-    def write(self, fact: Fact) -> None:
-        """A new attempt is refused while the disk takes nothing; what is known of others waits in the backlog."""
-        if isinstance(fact, Opened):
+    def open(self, opened: Opened, booking: Booking) -> None:
+        """Refused while the disk takes nothing. Raises JournalFailed."""
+        if self._backlog:
             self.catch_up()
-            self._append(fact, CLOSING_BYTES)
-            return
-        self._backlog.append(fact)
+        number = self._numbers.get(booking)
+        if number is None:
+            number = self._tell(booking)
+        line = line_of(opened, number)
+        if self.size_bytes + len(line) + CLOSING_BYTES > self._segment_bytes:
+            self._next_segment(len(line) + CLOSING_BYTES)
+            line = line_of(opened, self._tell(booking))
+        self._append(line, CLOSING_BYTES)
+
+    def write(self, word: Word) -> None:
+        """While the disk takes nothing, it waits in the backlog."""
         try:
-            self.catch_up()
+            if self._backlog:
+                self.catch_up()
+            self._append(line_of(word), 0)
         except JournalFailed as error:
+            self._backlog.append(word)
             _log.error("%s", error)
 
     def catch_up(self) -> None:
         """Writes what could not be written before. Raises JournalFailed."""
         while self._backlog:
-            self._append(self._backlog[0], 0)
+            self._append(line_of(self._backlog[0]), 0)
             self._backlog.popleft()
 
-    def _append(self, fact: Fact, spare_bytes: int) -> None:
-        line = line_of(fact)
-        if self.size_bytes + len(line) + spare_bytes > self._segment_bytes:
+    def _tell(self, booking: Booking) -> int:
+        number = self._number + 1
+        self._append(line_of(booking, number), CLOSING_BYTES)
+        self._number = self._numbers[booking] = number
+        return number
+
+    def _append(self, line: bytes, spare_bytes: int) -> None:
+        end = self.size_bytes + len(line)
+        if end + spare_bytes > self._segment_bytes:
             self._next_segment(len(line) + spare_bytes)
-        start = self.size_bytes
-        end = start + len(line)
-        self._map[start:end] = line
+            end = len(line)
+        self._map[self.size_bytes : end] = line
         self.size_bytes = end
-        if len(self.recent) < RECENT_MAX:
-            self.recent.append((self.segment, start, end, fact))
 
     def done_with(self, segment: int) -> None:
         """All of a full segment is in the ledger: it is emptied for another turn, or goes. Called by the one reader."""
@@ -118,6 +126,7 @@ class FileJournal:
         if len(self._full) < SPARE_MAX:  # while the ledger is away, others wait on the disk alone
             self._full[self.segment] = (self._map, self.size_bytes)
         self._map, self.size_bytes = following, 0
+        self._numbers.clear()
         self.segment += 1
 
     def _open(self, segment: int) -> mmap.mmap:
@@ -143,7 +152,10 @@ class NoJournal:
     def __init__(self) -> None:
         self.keeps = False
 
-    def write(self, fact: Fact) -> None:
+    def open(self, opened: Opened, booking: Booking) -> None:
+        """Forgets it."""
+
+    def write(self, word: Word) -> None:
         """Forgets it."""
 
 
@@ -156,15 +168,15 @@ def segments(folder: Path, boot: str) -> list[Path]:
     return sorted(folder.glob(f"{boot}.*{_SEGMENT}"))
 
 
-def lines(path: Path, offset: int = 0, bytes_max: int = -1) -> list[bytes]:
-    """The whole lines from that place on, with their ends; at least one where there is any, however long it is."""
+def whole_lines(path: Path, offset: int = 0, bytes_max: int = -1) -> bytes:
+    """Those from that place on; at least one where there is any, however long it is."""
     with path.open("rb") as file:
         file.seek(offset)
         read = file.read(bytes_max)
         while read.find(b"\n") < 0 and read.find(b"\0") < 0 and (more := file.read(bytes_max)):
             read += more
     written = read.partition(b"\0")[0]
-    return written[: written.rfind(b"\n") + 1].splitlines(keepends=True)
+    return written[: written.rfind(b"\n") + 1]
 
 
 def drop(folder: Path, boot: str) -> None:

@@ -11,7 +11,7 @@ from gateway.app.books import Books
 from gateway.clock import SystemClock
 from gateway.domain.ledger import Entry
 from gateway.filing import Span
-from gateway.formats.facts import Closed, Opened
+from gateway.formats.facts import Booking, Closed, Opened
 from gateway.ports import BankAway, Ledger, StoreFailed
 from gateway.stores.bank import OwnBank
 from gateway.stores.journal import FileJournal, segments
@@ -126,5 +126,6 @@ async def test_the_ledger_misses_nothing_where_several_wait_for_it_at_once(tmp_p
 
 
 def written(books: Books, name: str) -> None:
-    books.journal.write(Opened(f"{name}.1", name, "acme", "key", 1.0, "m", "a", "gpt", "p", 20, 3_000, 120))
+    booking = Booking("acme", "key", "m", "a", "gpt", "p")
+    books.journal.open(Opened(f"{name}.1", 1.0, 20, 3_000, 120), booking)
     books.journal.write(Closed(f"{name}.1", "post", 2.0, (20, 5), 700, 25, "exact", "p"))

@@ -14,7 +14,7 @@ from gateway.config.load import load
 from gateway.config.prices import day_of
 from gateway.domain.budget import Claim, Shortage
 from gateway.domain.call import UpstreamCall
-from gateway.formats.facts import Fact
+from gateway.formats.facts import Beat, Booking, Opened, Word
 from gateway.ports import Accounts, Hold, Journal, Upstream, UpstreamReply
 
 CRASHED = 137
@@ -46,10 +46,15 @@ class CrashingJournal:
         self._fuse = fuse
         self.keeps = journal.keeps
 
-    def write(self, fact: Fact) -> None:
-        name = type(fact).__name__.lower()
+    def open(self, opened: Opened, booking: Booking) -> None:
+        self._fuse.at("before-opened")
+        self._journal.open(opened, booking)
+        self._fuse.at("after-opened")
+
+    def write(self, word: Word) -> None:
+        name = "beat" if isinstance(word, Beat) else "closed"
         self._fuse.at(f"before-{name}")
-        self._journal.write(fact)
+        self._journal.write(word)
         self._fuse.at(f"after-{name}")
 
 
@@ -69,6 +74,9 @@ class CrashingAccounts:
     def __init__(self, accounts: Accounts, fuse: Fuse) -> None:
         self._accounts = accounts
         self._fuse = fuse
+
+    def hold_now(self, tenant: str, claims: Sequence[Claim]) -> None:
+        """`hold` takes them."""
 
     async def hold(self, tenant: str, claims: Sequence[Claim]) -> Hold | Shortage:
         self._fuse.at("before-hold")

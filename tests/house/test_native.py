@@ -76,7 +76,7 @@ def meaning(source: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_value_and_its_written_out_form_are_used_alike(tool: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = []
-    for name, source in (("plain", SOURCE), ("native", tool.native(SOURCE))):
+    for name, source in (("plain", SOURCE), ("native", tool.native(SOURCE, set()))):
         module = meaning(source, name, monkeypatch)
         place = module.Place("hall", tags=("a",))
         assert place == module.Place("hall", 3, ("a",)) != module.above(place)
@@ -89,11 +89,48 @@ def test_a_value_and_its_written_out_form_are_used_alike(tool: ModuleType, monke
 
 
 def test_names_in_capitals_are_final_and_no_others(tool: ModuleType) -> None:
-    text = tool.native(SOURCE)
+    text = tool.native(SOURCE, set())
     assert (
         "WEIGHTS: Final[dict[str, int]] = {'a': 1, 'b': 2}\n_LIMIT: Final = 3\nLAST: Final[int] = 9\nshared = []\n"
         in text
     )
+
+
+ASKING = """
+from tests.colours import Colour
+from tests.shapes import Shape
+
+
+def told(colour):
+    match colour:
+        case Colour.RED:
+            return f"{Colour.RED.value}, {Shape.ROUND}", colour is Colour.BLUE, Colour.parse
+"""
+
+COLOURS = '''
+from enum import Enum
+
+
+class Colour(Enum):
+    """Two."""
+
+    RED = "red"
+    BLUE = "blue"
+
+    @classmethod
+    def parse(cls): ...
+'''
+
+
+def test_a_function_names_a_constant_for_each_member_of_an_enum_outside_of_patterns(tool: ModuleType) -> None:
+    members = tool.members_of(COLOURS)
+    assert members == {("Colour", "RED"), ("Colour", "BLUE")}
+    text = tool.native(ASKING, members)
+    assert "_COLOUR_BLUE: Final = Colour.BLUE\n" in text
+    assert "case Colour.RED:\n" in text
+    assert "Shape.ROUND}" in text
+    assert "colour is _COLOUR_BLUE, Colour.parse" in text
+    assert tool.native(COLOURS, members).count("_COLOUR") == 0
 
 
 def test_all_of_the_gateway_works_as_written_for_the_compiler(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
 from gateway.domain.period import Period
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.request import Caller, ModelRequest
-from gateway.formats.facts import Closed, Fact, Opened
+from gateway.formats.facts import Booking, Closed, Fact, Opened, Settled, Word
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
 from gateway.stores.accounts import CreditAccounts
@@ -99,8 +99,14 @@ class Records:
 
 class Facts:
     def __init__(self, facts: list[Fact]) -> None:
-        self.write = facts.append
+        self._facts = facts
         self.keeps = True
+
+    def open(self, opened: Opened, booking: Booking) -> None:
+        self._facts.append(opened)
+
+    def write(self, word: Word) -> None:
+        self._facts.append(word)
 
 
 async def talk(exchange: Exchange) -> None:
@@ -168,9 +174,9 @@ async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bo
         assert records.all[0].client_gone is (not finished and not going_down)
         assert desk.drains == 0
         opened = [fact.attempt_id for fact in facts if isinstance(fact, Opened)]
-        closed = [fact for fact in facts if isinstance(fact, Closed)]
+        closed = [fact for fact in facts if isinstance(fact, Settled | Closed)]
         assert opened == [fact.attempt_id for fact in closed], "each attempt has one last word"
-        charged = sum(fact.cost_nano_usd for fact in closed), sum(fact.tokens for fact in closed)
+        charged = sum(fact.cost_nano_usd for fact in closed), sum(sum(fact.usage[:2]) for fact in closed)
         assert [budget.amount - accounts.left(budget, "t") for budget in budgets] == list(charged)
         assert [line.in_flight for line in health.lines(catalog)] == [0, 0]
         assert await quota.take(tenant.gates, 0) is None, "the slot is free again"

@@ -21,7 +21,7 @@ from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import BudgetRow
 from gateway.filing import Span
-from gateway.formats.facts import Beat, Closed, Opened
+from gateway.formats.facts import Beat, Booking, Closed, Opened, Settled
 from gateway.ports import Hold
 from gateway.stores.accounts import AccountHold
 from gateway.stores.journal import FileJournal
@@ -94,22 +94,8 @@ class DiskMachine(RuleBasedStateMachine):
         request = self.one(data, HoldState.HELD)
         if request is not None:
             request.expires = request.amount * part // 100
-            self.books.journal.write(
-                Opened(
-                    f"{request.name}.1",
-                    request.name,
-                    "acme",
-                    "k",
-                    self.clock.wall_s(),
-                    "m",
-                    "a",
-                    "gpt",
-                    "p",
-                    0,
-                    request.expires,
-                    request.expires,
-                )
-            )
+            opened = Opened(f"{request.name}.1", self.clock.wall_s(), 0, request.expires, request.expires)
+            self.books.journal.open(opened, Booking("acme", "k", "m", "a", "gpt", "p"))
             request.windows = tuple((budget.id, budget.window(self.clock.wall_s()).id) for budget in BUDGETS)
             request.hold.dispatch()
 
@@ -120,15 +106,16 @@ class DiskMachine(RuleBasedStateMachine):
             request.expires = request.amount * part // 100
             self.books.journal.write(Beat(f"{request.name}.1", request.expires, request.expires))
 
-    @rule(data=st.data(), part=st.sampled_from([0, 30, 99, 100, 130]))
-    def settle(self, data: st.DataObject, part: int) -> None:
+    @rule(data=st.data(), part=st.sampled_from([0, 30, 99, 100, 130]), usual=st.booleans())
+    def settle(self, data: st.DataObject, part: int, usual: bool) -> None:
         request = self.one(data, HoldState.DISPATCHED)
         if request is not None:
             self.requests.remove(request)
             cost = request.amount * part // 100
             usage = Usage(0, cost).figures
-            word = (EntryKind.POST.value, self.clock.wall_s(), usage, cost, cost, Provenance.EXACT.value)
-            self.books.journal.write(Closed(f"{request.name}.1", *word))
+            name, now_s, exact = f"{request.name}.1", self.clock.wall_s(), Provenance.EXACT.value
+            closed = Closed(name, EntryKind.POST.value, now_s, usage, cost, cost, exact, "p")
+            self.books.journal.write(Settled(name, now_s, usage, cost) if usual else closed)
             assert request.hold.settle(cost, cost) is (cost > request.amount)
             self.charge(request, cost)
 

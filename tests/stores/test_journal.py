@@ -16,19 +16,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.ledger import Entry
-from gateway.formats.facts import Closed, Fact, Opened
-from gateway.formats.journal import fact_of, line_of
+from gateway.formats.facts import Booking, Closed, Fact, Opened
+from gateway.formats.journal import checked, line_of, read
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import READ_BYTES, Bookkeeper
-from gateway.stores.journal import CLOSING_BYTES, SPARE_MAX, FileJournal, drop, lines, orphans, segments
+from gateway.stores.journal import CLOSING_BYTES, SPARE_MAX, FileJournal, drop, orphans, segments, whole_lines
 from gateway.stores.sql.opening import Kept
 
 SMALL = 2 * CLOSING_BYTES
+RUNNING = 500
+"""Attempts whose ends find room behind a segment's last beginning."""
 
 
-def opened(name: str, model: str = "m") -> Opened:
-    return Opened(f"{name}.1", name, "acme", "key", 1.0, model, "a", "gpt", "p", 20, 3_000, 120)
+def opened(name: str) -> Opened:
+    return Opened(f"{name}.1", 1.0, 20, 3_000, 120)
+
+
+def booking(model: str = "m") -> Booking:
+    return Booking("acme", "key", model, "a", "gpt", "p")
 
 
 def closed(name: str) -> Closed:
@@ -36,7 +42,18 @@ def closed(name: str) -> Closed:
 
 
 def facts(folder: Path, boot: str) -> list[Fact | None]:
-    return [fact_of(line) for path in segments(folder, boot) for line in lines(path)]
+    """Without the bookings. Each attempt's is told before it, in its own segment."""
+    found: list[Fact | None] = []
+    for path in segments(folder, boot):
+        told: dict[int, Booking] = {}
+        for line in whole_lines(path).splitlines(keepends=True):
+            _, number, fact = checked(line) or (0, 0, None)
+            if isinstance(fact, Booking):
+                told[number] = fact
+                continue
+            assert not isinstance(fact, Opened) or told[number] == booking()
+            found.append(fact)
+    return found
 
 
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +68,7 @@ def fill(journal: FileJournal) -> int:
     count = 0
     try:
         while journal.segment == 0:
-            journal.write(opened(f"r{count}"))
+            journal.open(opened(f"r{count}"), booking())
             count += 1
     except JournalFailed:
         return count
@@ -63,8 +80,8 @@ def test_what_is_written_is_read_over_all_segments(tmp_path: Path) -> None:
     written: list[Fact] = []
     for number in range(2_000):
         written += [opened(f"r{number}"), closed(f"r{number}")]
-        for fact in written[-2:]:
-            journal.write(fact)
+        journal.open(opened(f"r{number}"), booking())
+        journal.write(closed(f"r{number}"))
     assert journal.segment > 2
     assert facts(tmp_path, "boot") == written
     journal.close()
@@ -74,7 +91,7 @@ def test_p3_a_killed_process_loses_no_fact(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from tests.stores.test_journal import *\n"
         "journal = FileJournal(Path(sys.argv[1]), 'boot')\n"
-        "for n in range(100): journal.write(opened(f'r{n}'))\n"
+        "for n in range(100): journal.open(opened(f'r{n}'), booking())\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
@@ -90,7 +107,7 @@ def test_r13_only_the_last_line_can_be_torn(hole: bytes, at: int) -> None:
     path.write_bytes(whole + bytes(torn) + bytes(500))
     try:
         expected = [opened("r1"), opened("r2")] if bytes(torn) == line_of(opened("r2")) else [opened("r1")]
-        assert [fact_of(line) for line in lines(path)] == expected
+        assert [line and line[2] for line in read(whole_lines(path))] == expected
     finally:
         path.unlink()
 
@@ -102,13 +119,13 @@ def test_r13_a_full_disk_refuses_new_attempts_and_still_takes_the_ends_of_those_
     with monkeypatch.context() as patched:
         full(patched)
         count = fill(journal)
-        assert (journal.segment, count > 300) == (0, True)
+        assert (journal.segment, count > RUNNING) == (0, True)
         with pytest.raises(JournalFailed, match="No space left on device"):
-            journal.write(opened("one more"))
-        for number in range(count):
+            journal.open(opened("one more"), booking())
+        for number in range(RUNNING):
             journal.write(closed(f"r{number}"))
-        assert len(facts(tmp_path, "boot")) == 2 * count, "also the ends are on disk while it is full"
-    journal.write(opened("later"))
+        assert len(facts(tmp_path, "boot")) == count + RUNNING, "also the ends are on disk while it is full"
+    journal.open(opened("later"), booking())
     assert facts(tmp_path, "boot")[-1] == opened("later")
     journal.close()
 
@@ -137,7 +154,7 @@ def test_a_file_system_that_reserves_nothing_gets_its_blocks_by_zeros(
 
     monkeypatch.setattr(os, "posix_fallocate", cannot)
     journal = FileJournal(tmp_path, "boot")
-    journal.write(opened("r1"))
+    journal.open(opened("r1"), booking())
     (path,) = segments(tmp_path, "boot")
     assert path.stat().st_blocks * 512 >= room.SEGMENT_BYTES
     assert facts(tmp_path, "boot") == [opened("r1")]
@@ -147,8 +164,8 @@ def test_a_file_system_that_reserves_nothing_gets_its_blocks_by_zeros(
 def test_a_fact_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path, "boot", segment_bytes=SMALL)
     with pytest.raises(JournalFailed, match="more than a segment"):
-        journal.write(opened("r1", "m" * SMALL))
-    journal.write(opened("r2"))
+        journal.open(opened("r1"), booking("m" * SMALL))
+    journal.open(opened("r2"), booking())
     assert facts(tmp_path, "boot") == [opened("r2")]
     journal.close()
 
@@ -157,10 +174,10 @@ def test_the_ledger_follows_over_segments_and_only_what_runs_is_kept(tmp_path: P
     kept = Kept(f"sqlite:///{tmp_path}/books.db")
     journal = FileJournal(tmp_path / "journal", "boot", segment_bytes=SMALL)
     keeper = Bookkeeper(journal, kept.ledger, lambda: 3.0)
-    journal.write(opened("runs long"))
+    journal.open(opened("runs long"), booking())
     told = 0
     for number in range(1_500):
-        journal.write(opened(f"r{number}"))
+        journal.open(opened(f"r{number}"), booking())
         journal.write(closed(f"r{number}"))
         if number % 100 == 0:
             told += keeper.follow()
@@ -169,7 +186,7 @@ def test_the_ledger_follows_over_segments_and_only_what_runs_is_kept(tmp_path: P
     assert len(segments(tmp_path / "journal", "boot")) == journal.segment + 1, "its first line is still needed"
     journal.write(closed("runs long"))
     for number in range(400):
-        journal.write(opened(f"s{number}"))
+        journal.open(opened(f"s{number}"), booking())
         journal.write(closed(f"s{number}"))
     keeper.finish()
     assert segments(tmp_path / "journal", "boot") == []
@@ -184,12 +201,12 @@ def test_the_journal_goes_on_in_segments_that_the_ledger_is_done_with(tmp_path: 
     files: set[int] = set()
     while journal.segment < 12:
         for name in ("a long name" * 20, "r"):
-            journal.write(opened(name))
+            journal.open(opened(name), booking())
             journal.write(closed(name))
         keeper.follow()
         files |= {path.stat().st_ino for path in tmp_path.iterdir()}
     assert len(files) <= 4, "the lock, and segments in turn"
-    journal.write(opened("last"))
+    journal.open(opened("last"), booking())
     assert facts(tmp_path, "boot")[-1] == opened("last"), "nothing is left of what was there before"
     for boot in orphans_of_the_dead(journal):
         assert [type(fact) for fact in facts(tmp_path, boot)].count(type(None)) == 0
@@ -204,7 +221,7 @@ def test_a_ledger_that_is_away_for_long_holds_no_memory_of_the_journal(tmp_path:
     names = count()
     while journal.segment < 4 * SPARE_MAX:
         name = f"r{next(names)}"
-        journal.write(opened(name))
+        journal.open(opened(name), booking())
         journal.write(closed(name))
     with pytest.raises(StoreFailed):
         keeper.follow()
@@ -237,19 +254,16 @@ class Told:
 
 
 @given(st.lists(st.integers(0, 12), max_size=20), st.integers(0, 8), st.integers(0, 3))
-def test_what_memory_no_longer_holds_is_read_from_the_disk_each_fact_once_and_in_order(
-    bursts: list[int], remembered: int, refusals: int
-) -> None:
+def test_each_fact_is_read_once_and_in_order(bursts: list[int], names_at_once: int, refusals: int) -> None:
     ledger = Told(refusals)
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(room, "RECENT_MAX", remembered)
+    with tempfile.TemporaryDirectory() as folder:
         journal = FileJournal(Path(folder), "boot", segment_bytes=CLOSING_BYTES + 2_000)
         keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
         names = (f"r{number}" for number in count())
         written: list[str] = []
         for burst in bursts:
             for name in islice(names, burst):
-                journal.write(opened(name))
+                journal.open(opened(name), booking(f"m{len(written) % (names_at_once + 1)}"))
                 journal.write(closed(name))
                 written.append(f"{name}.1")
             with contextlib.suppress(StoreFailed):
@@ -262,29 +276,22 @@ def test_what_memory_no_longer_holds_is_read_from_the_disk_each_fact_once_and_in
         keeper.finish()
 
 
-@pytest.mark.parametrize("remembered", [0, room.RECENT_MAX])
-def test_a_line_longer_than_what_is_read_at_once_is_carried_on_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remembered: int
-) -> None:
-    monkeypatch.setattr(room, "RECENT_MAX", remembered)
+def test_a_line_longer_than_what_is_read_at_once_is_carried_on_too(tmp_path: Path) -> None:
     ledger = Told(0)
     journal = FileJournal(tmp_path, "boot")
     keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
     for name, model in (("r1", "m"), ("r2", "m" * 3 * READ_BYTES), ("r3", "m")):
-        journal.write(opened(name, model))
+        journal.open(opened(name), booking(model))
         journal.write(closed(name))
     keeper.finish()
     assert ledger.attempts == ["r1.1", "r2.1", "r3.1"]
     assert segments(tmp_path, "boot") == []
 
 
-def test_an_orderly_end_keeps_a_journal_that_could_not_be_read_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "RECENT_MAX", 0)
+def test_an_orderly_end_keeps_a_journal_that_could_not_be_read_to_its_end(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path, "boot")
     keeper = Bookkeeper(journal, cast("Ledger", Told(0)), lambda: 3.0)
-    journal.write(opened("r1"))
+    journal.open(opened("r1"), booking())
     journal.write(closed("r1"))
     (path,) = segments(tmp_path, "boot")
     with path.open("r+b") as file:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import and_, case, or_, select, update
 
 from gateway.domain.tenancy import ErasureRow
+from gateway.stores.entry_row import storable
 from gateway.stores.sql.engine import Database
-from gateway.stores.sql.entry_rows import storable
 from gateway.stores.sql.tables import entries
 
 BATCH = 2_000

@@ -8,10 +8,11 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, or_, sel
 from gateway.domain.budget import Budget, Unit
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.period import FOREVER_S
+from gateway.stores.entry_row import row_of
 from gateway.stores.sql.converging import LATE, Told, converged
 from gateway.stores.sql.dimensions import dimension, of_requests
 from gateway.stores.sql.engine import Database
-from gateway.stores.sql.entry_rows import additions, entry_of, row_of
+from gateway.stores.sql.entry_rows import additions, entry_of
 from gateway.stores.sql.tables import entries
 
 RUN_RESTS_S = 7 * 86_400.0

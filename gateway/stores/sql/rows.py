@@ -11,7 +11,7 @@ from gateway.domain.budget import Budget, Mode, StoreAway, Unit, WhenShort
 from gateway.domain.period import Period
 from gateway.domain.tenancy import AdminKeyRow, AuditLine, BudgetRow, ErasureRow, KeyRow, LimitRow, Role, TenantRow
 from gateway.filing import OwnedRow
-from gateway.stores.sql.entry_rows import storable
+from gateway.stores.entry_row import storable
 
 Row = RowMapping
 Values = dict[str, Any]

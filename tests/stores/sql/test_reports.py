@@ -12,7 +12,8 @@ from sqlalchemy import event
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.reply import Usage
 from gateway.filing import Span, UsageRow
-from gateway.stores.sql.entry_rows import additions, row_of
+from gateway.stores.entry_row import row_of
+from gateway.stores.sql.entry_rows import additions
 from gateway.stores.sql.opening import Kept
 from tests.stores.sql.test_contract import entry
 

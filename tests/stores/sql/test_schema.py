@@ -11,9 +11,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine
 
 from gateway.ports import StoreFailed
+from gateway.stores.entry_row import row_of
 from gateway.stores.sql import schema
 from gateway.stores.sql.engine import Database, open_database
-from gateway.stores.sql.entry_rows import COLUMNS, insert, row_of
+from gateway.stores.sql.entry_rows import COLUMNS, insert
 from gateway.stores.sql.migrations.running import migrate
 from gateway.stores.sql.opening import Kept
 from gateway.stores.sql.tables import metadata
