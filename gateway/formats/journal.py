@@ -9,20 +9,21 @@ from gateway.formats.facts import Fact
 Line = tuple[int, int, Fact]
 """The number is that of a Booking, and of an Opened the one it is booked under; 0 for other facts."""
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODE = msgspec.json.Encoder().encode
+_CRC32 = zlib.crc32
 _DECODER = msgspec.json.Decoder(Line)
 
 
 def line_of(fact: Fact, number: int = 0) -> bytes:
-    text = b"%d,%b" % (number, _ENCODER.encode(fact))
-    return b"[%d,%b]\n" % (zlib.crc32(text), text)
+    text = b"%d,%b" % (number, _ENCODE(fact))
+    return b"[%d,%b]\n" % (_CRC32(text), text)
 
 
 def checked(line: bytes) -> Line | None:
     """None for a line that is torn or damaged."""
     checksum, _, rest = line[1:].partition(b",")
     try:
-        if int(checksum) != zlib.crc32(rest.rstrip(b"\n")[:-1]):
+        if int(checksum) != _CRC32(rest.rstrip(b"\n")[:-1]):
             return None
         told: Line = _DECODER.decode(line)
     except (ValueError, msgspec.DecodeError):
