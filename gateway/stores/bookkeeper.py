@@ -1,5 +1,6 @@
 """Carries the journal into the ledger: follows the running one, finishes those of processes that died."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,10 @@ from gateway.stores.journal import FileJournal, drop, forget, orphans, segment_p
 BATCH = 500
 READ_BYTES = 128 * 1024
 """At once of the running journal: some 600 attempts."""
+
+UNREAD = ".unread"
+
+_log = logging.getLogger("meterway")
 
 _KINDS = {kind.value: kind for kind in EntryKind}
 _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
@@ -159,17 +164,27 @@ class Bookkeeper:
             self._removed += 1
 
     def _settle_boot(self, folder: Path, boot: str) -> None:
+        """A segment with lines that cannot be read is kept beside the journal, under a name that nobody reads."""
         reader = Reader(boot)
         batch: list[Entry] = []
+        unread: dict[Path, int] = {}
         for number, path in enumerate(segments(folder, boot)):
+            damaged = reader.damaged
             for line in whole_lines(path).splitlines(keepends=True):
                 if (entry := reader.take(checked(line), number)) is not None:
                     batch.append(entry)
                 if len(batch) >= BATCH:
                     self._ledger.append(batch)
                     batch = []
+            if reader.damaged > damaged:
+                unread[path] = reader.damaged - damaged
         batch.extend(reader.expired(self._wall_s()))
         self._ledger.append(batch)
+        for path, count in unread.items():
+            kept = path.rename(path.with_suffix(UNREAD))
+            _log.error(
+                "%d lines of a dead process's journal cannot be read; what they charge is not known: %s", count, kept
+            )
 
 
 def settled_entry(run: _Running, settled: Settled, boot: str) -> Entry:

@@ -20,7 +20,7 @@ from gateway.formats.facts import Booking, Closed, Fact, Opened
 from gateway.formats.journal import checked, line_of, read
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
-from gateway.stores.bookkeeper import READ_BYTES, Bookkeeper
+from gateway.stores.bookkeeper import READ_BYTES, UNREAD, Bookkeeper
 from gateway.stores.journal import CLOSING_BYTES, SPARE_MAX, FileJournal, drop, orphans, segments, whole_lines
 from gateway.stores.sql.opening import Kept
 
@@ -298,3 +298,25 @@ def test_an_orderly_end_keeps_a_journal_that_could_not_be_read_to_its_end(tmp_pa
         file.write(b"\0" * 600)
     keeper.finish()
     assert segments(tmp_path, "boot") == [path]
+
+
+def test_a_dead_process_s_segment_that_cannot_be_read_whole_is_kept_and_the_rest_is_charged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead = FileJournal(tmp_path, "dead")
+    for name in ("r1", "r2", "r3"):
+        dead.open(opened(name), booking())
+        dead.write(closed(name))
+    dead.close()
+    (path,) = segments(tmp_path, "dead")
+    path.write_bytes(path.read_bytes().replace(b"r2.1", b"rx.1"))
+    ledger = Told(0)
+    keeper = Bookkeeper(FileJournal(tmp_path, "boot"), cast("Ledger", ledger), lambda: 3.0)
+    assert keeper.recover() == ["dead"]
+    assert ledger.attempts == ["r1.1", "r3.1"]
+    (kept,) = tmp_path.glob(f"*{UNREAD}")
+    assert f"2 lines of a dead process's journal cannot be read; what they charge is not known: {kept}" in caplog.text
+    assert segments(tmp_path, "dead") == []
+    keeper.forget("dead")
+    assert keeper.recover() == []
+    keeper.finish()
