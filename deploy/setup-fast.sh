@@ -37,6 +37,7 @@ else
     CFLAGS="$flags -fprofile-generate=$work/profile" LDFLAGS=-fprofile-generate install "$work/trainee"
     "$python" deploy/train.py "$work/trainee/bin/meterway"
     PROFILE=$(find "$work/profile" -name '__native_*.gcda')
+    [ -n "$PROFILE" ] || { echo "the first build left no profile: its gateway did not end in order" >&2; exit 1; }
     cat >"$work/cc" <<'CC'
 #!/usr/bin/env bash
 # GCC looks for a profile beside the object that it writes.
