@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt deploy/setup-venv.sh
 	@bash deploy/setup-venv.sh $(VENV)
 	@touch $@
 
-.venv-fast/.ready: $(READY) $(shell git ls-files gateway) pyproject.toml deploy/setup-fast.sh deploy/native.py deploy/train.py
+.venv-fast/.ready: $(READY) $(shell git ls-files gateway) pyproject.toml deploy/setup-fast.sh deploy/native.py benchmarks/training.py benchmarks/servers.py
 	@bash deploy/system-needs.sh fast
 	@bash deploy/setup-fast.sh .venv-fast
 	@touch $@

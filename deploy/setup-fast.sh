@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the project with its hot rooms compiled to C extensions and install it into the directory named by $1.
-# GCC compiles them twice: what is hot is learned from a day's work with the first build (deploy/train.py).
+# GCC compiles them twice: what is hot is learned from a day's work with the first build (benchmarks/training.py).
 set -euo pipefail
 venv=${1:?usage: setup-fast.sh DIRECTORY}
 cd "$(dirname "$0")/.."
@@ -35,7 +35,7 @@ if ! gcc --version | grep -q "Free Software Foundation"; then
 else
     echo "compiling the hot rooms to learn what is hot in them (some minutes)" >&2
     CFLAGS="$flags -fprofile-generate=$work/profile" LDFLAGS=-fprofile-generate install "$work/trainee"
-    "$python" deploy/train.py "$work/trainee/bin/meterway"
+    "$python" -m benchmarks.training "$work/trainee/bin/meterway"
     PROFILE=$(find "$work/profile" -name '__native_*.gcda')
     [ -n "$PROFILE" ] || { echo "the first build left no profile: its gateway did not end in order" >&2; exit 1; }
     cat >"$work/cc" <<'CC'

@@ -147,7 +147,14 @@ class Bookkeeper:
         path = segment_path(self._journal.folder, self._journal.boot, self._segment)
         if found := whole_lines(path, self._offset, READ_BYTES):
             self._offset += len(found)
+            damaged = self._reader.damaged
             entries = [self._reader.take(line, self._segment) for line in read(found)]
+            if self._reader.damaged > damaged:
+                _log.error(
+                    "%d lines of the journal were changed by others and are not charged: %s",
+                    self._reader.damaged - damaged,
+                    path,
+                )
             self._unsaved = [entry for entry in entries if entry is not None]
             return True
         if self._segment >= newest:

@@ -320,3 +320,21 @@ def test_a_dead_process_s_segment_that_cannot_be_read_whole_is_kept_and_the_rest
     keeper.forget("dead")
     assert keeper.recover() == []
     keeper.finish()
+
+
+def test_lines_of_the_running_journal_that_others_changed_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal, ledger = FileJournal(tmp_path, "boot"), Told(0)
+    keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
+    for name in ("r1", "r2"):
+        journal.open(opened(name), booking())
+        journal.write(closed(name))
+    (path,) = segments(tmp_path, "boot")
+    with path.open("r+b") as file:
+        at = file.read().index(b'["close","r2.1"')
+        file.seek(at)
+        file.write(b"!")
+    keeper.follow()
+    assert ledger.attempts == ["r1.1"]
+    assert f"1 lines of the journal were changed by others and are not charged: {path}" in caplog.text

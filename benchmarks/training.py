@@ -1,21 +1,21 @@
-"""Take a gateway through its daily work, so that a compiler learns which of its code is hot: `train.py COMMAND`."""
+"""Take a gateway through its daily work: `python -m benchmarks.training COMMAND` shows a compiler what is hot in it."""
 
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
 
+from benchmarks.servers import free_port, wait_for
+
 REQUESTS = 4_000
 AT_ONCE = 32
-READY_S = 60.0
+BOUND_S = 60.0
 KEY = "training-caller-key-0123456789"
 
 ASKED = {"model": "assistant", "max_tokens": 100, "messages": [{"role": "user", "content": "What is a gateway for?"}]}
@@ -61,25 +61,6 @@ prices:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until_s = time.monotonic() + READY_S
-    while time.monotonic() < until_s and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SystemExit(f"{process.args!r} does not listen on port {port}")
-
-
 async def work(port: int) -> int:
     """How many requests were answered as they should be."""
     turns = islice(cycle(DAY), REQUESTS)
@@ -92,7 +73,7 @@ async def work(port: int) -> int:
             right += answer.status_code == (404 if body["model"] == "unknown" else 200)
         return right
 
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=READY_S) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=BOUND_S) as client:
         return sum(await asyncio.gather(*(one_after_another(client) for _ in range(AT_ONCE))))
 
 
@@ -107,7 +88,7 @@ def main() -> None:
         log = (folder / "log").open("wb")
         simulator = [sys.executable, "-m", "gateway", "sim", "--port", str(sim_port)]
         served = [command, "serve", "--config", str(told)]
-        started = [subprocess.Popen(each, stdout=log, stderr=log, env=env) for each in (simulator, served)]  # noqa: S603 - both are ours
+        started = [subprocess.Popen(each, stdout=log, stderr=log, env=env) for each in (simulator, served)]
         try:
             wait_for(sim_port, started[0])
             wait_for(port, started[1])
@@ -115,7 +96,7 @@ def main() -> None:
         finally:
             for process in reversed(started):
                 process.send_signal(signal.SIGTERM)
-                process.wait(READY_S)
+                process.wait(BOUND_S)
         if right != REQUESTS:
             raise SystemExit(f"{REQUESTS - right} of {REQUESTS} requests were not answered as they should be")
 
