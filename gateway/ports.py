@@ -36,8 +36,9 @@ class UpstreamReply(Protocol):
     `close` once in every case: a fully read reply gives its connection back, any other one closes the socket at once.
     """
 
-    @property
-    def status(self) -> int: ...
+    __slots__ = ()
+
+    status: int
 
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -108,9 +109,16 @@ class Health(Protocol):
 
 
 class Quota(Protocol):
-    """Rates and slots. `take` takes all or nothing; everything taken is settled exactly once."""
+    """Rates and slots. They are taken all or none; everything taken is settled exactly once."""
 
-    async def take(self, gates: Gates, tokens: int) -> Refusal | None: ...
+    def take_now(self, gates: Gates, tokens: int) -> bool:
+        """Takes all where what is known here is enough for that; False, and nothing taken, where it is not."""
+        ...
+
+    async def take(self, gates: Gates, tokens: int) -> Refusal | None:
+        """Asks others where it has to."""
+        ...
+
     def settle(self, gates: Gates, taken: int, actual: int) -> None:
         """`taken` are the tokens of `take`, `actual` those that were used."""
         ...
@@ -244,8 +252,10 @@ class Bank(Protocol):
 class Hold(Protocol):
     """Credit that one request holds on its budgets, given back or charged exactly once."""
 
-    @property
-    def state(self) -> HoldState: ...
+    __slots__ = ()
+
+    state: HoldState
+
     def dispatch(self) -> None:
         """From now on it is not void: a provider may have the request."""
         ...
@@ -256,6 +266,10 @@ class Hold(Protocol):
 
     def void(self) -> None:
         """Nothing was sent: all of it comes back."""
+        ...
+
+    def left_nano_usd(self) -> int | None:
+        """Of the tightest of its budgets in dollars, in the window that it is charged in; held amounts taken off."""
         ...
 
 
@@ -285,8 +299,8 @@ class Journal(Protocol):
     One that does not `keep` facts need not be told any.
     """
 
-    @property
-    def keeps(self) -> bool: ...
+    keeps: bool
+
     def open(self, opened: Opened, booking: Booking) -> None:
         """On record when this returns. Raises JournalFailed where it cannot be."""
         ...

@@ -20,6 +20,10 @@ class EntryKind(Symbol):
     ADJUST = "adjust"
 
 
+LATE = frozenset({EntryKind.EXPIRE, EntryKind.VOID})
+"""Said by others than the process that sent the attempt; they count only where nothing else is known."""
+
+
 @value
 class Entry:
     """One line of the ledger. `attempt_id` and `kind` are unique together: writing an entry again changes nothing.

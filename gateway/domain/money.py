@@ -59,7 +59,12 @@ def usd_digits(nano_usd: int) -> bytes:
         return b"-" + usd_digits(-nano_usd)
     whole = nano_usd // _NANO
     fraction = nano_usd - whole * _NANO
-    return b"%d.%b" % (whole, (b"%d" % (_NANO + fraction))[1:].rstrip(b"0")) if fraction else b"%d" % whole
+    if not fraction:
+        return b"%d" % whole
+    fraction += _NANO  # a digit before it keeps its zeros
+    while fraction % 10 == 0:
+        fraction //= 10
+    return b"%d.%b" % (whole, (b"%d" % fraction)[1:])
 
 
 def _tier(price: Price, input_tokens: int) -> Price:

@@ -14,9 +14,18 @@ _CRC32 = zlib.crc32
 _DECODER = msgspec.json.Decoder(Line)
 
 
-def line_of(fact: Fact, number: int = 0) -> bytes:
-    text = b"%d,%b" % (number, _ENCODE(fact))
-    return b"[%d,%b]\n" % (_CRC32(text), text)
+def start_of(number: int) -> int:
+    """The checksum of a line begins with its booking's number, which most lines have in common with others."""
+    return _CRC32(b"%d," % number)
+
+
+_NO_BOOKING = start_of(0)
+
+
+def line_of(fact: Fact, number: int = 0, start: int = _NO_BOOKING) -> bytes:
+    """`start` is that of the number."""
+    text = _ENCODE(fact)
+    return b"[%d,%d,%b]\n" % (_CRC32(text, start), number, text)
 
 
 def checked(line: bytes) -> Line | None:

@@ -122,6 +122,8 @@ def _text(head: dict[bytes, bytes], name: bytes) -> str | None:
 
 def duration_text(seconds: float) -> bytes:
     """As OpenAI writes it: 20ms, 1.5s, 6m0s."""
+    if seconds < 0.0005:  # most limits are far away
+        return b"0ms"
     if seconds < 1:
         return b"%dms" % int(seconds * 1000 + 0.5)
     if seconds < 60:

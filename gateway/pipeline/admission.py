@@ -136,8 +136,10 @@ async def admit_now(
     if caller.priority is Priority.AUTONOMOUS:
         gates = gates.for_background()
     tokens = worst_case_tokens(request)
-    if gates is not NO_GATES and (refusal := await desk.quota.take(gates, tokens)) is not None:
-        raise _limited(refusal)
+    if gates is not NO_GATES and not desk.quota.take_now(gates, tokens):
+        refusal = await desk.quota.take(gates, tokens)
+        if refusal is not None:
+            raise _limited(refusal)
     place = Place(desk.quota, gates, tokens)
     try:
         return await _reserve(desk, place, dimensions, request, targets, caller)

@@ -194,7 +194,8 @@ class AttemptLoop:
     async def _provider_room(self, deployment: Deployment) -> Place | None:
         quota, gates = self._desk.quota, deployment.gates
         tokens = worst_case_tokens(self._request)
-        return None if await quota.take(gates, tokens) is not None else Place(quota, gates, tokens)
+        taken = quota.take_now(gates, tokens) or await quota.take(gates, tokens) is None
+        return Place(quota, gates, tokens) if taken else None
 
     async def _try(self, lease: Lease, wait_s: float) -> Served | Failure:
         """One attempt. Its lease is closed here unless an answer takes it along."""

@@ -262,6 +262,9 @@ class Exchange:
     @property
     def budget_left_nano_usd(self) -> int | None:
         """What is left of the tightest of the caller's budgets in dollars."""
+        if self._ticket is not None:
+            hold = self._ticket.hold
+            return None if hold is None else hold.left_nano_usd()
         least: int | None = None
         booked = self._booked
         for budget in self._caller.key.tenant.budgets if booked is not None else ():

@@ -19,6 +19,10 @@ RUN_KEPT_S = 7 * 86_400.0
 """A run's lifetime budget is forgotten that long after its last request."""
 
 
+NEVER = 2**60
+"""More than can be spent."""
+
+
 class Account:
     """One counter. Its credit is leased and free, `held` is with requests that run, `spent` is what this boot charged.
 
@@ -29,11 +33,13 @@ class Account:
     """
 
     __slots__ = (
+        "_due",
+        "_due_of",
+        "_marks",
         "budget",
         "credit",
         "held",
         "known",
-        "marks",
         "name",
         "others",
         "reported",
@@ -56,13 +62,20 @@ class Account:
         self.others = 0
         self.reported = 0
         self.running = 0
-        self.marks = 0
+        self._marks = 0
+        self._due = NEVER
+        self._due_of: Budget | None = None
         self.used_s = used_s
 
     @property
     def total(self) -> int:
         """Spent by all processes, as far as is known here."""
         return self.others + self.spent
+
+    @property
+    def left(self) -> int:
+        """Of the window, held amounts taken off."""
+        return max(0, self.budget.amount - self.total - self.held)
 
     def wish(self, need: int) -> int:
         """A chunk of what is left: large enough to save calls, small enough not to be missed elsewhere."""
@@ -108,11 +121,24 @@ class Account:
 
     def passed(self) -> int | None:
         """The next threshold, in percent, once it is reached; each of them once."""
-        marks, at = self.budget.thresholds, self.marks
-        if at == len(marks) or self.total * 100 < marks[at] * self.budget.amount:
+        if self._due_of is not self.budget:
+            self._look_ahead()
+        if self.others + self.spent < self._due:
             return None
-        self.marks = at + 1
-        return marks[at]
+        percent = self.budget.thresholds[self._marks]
+        self._marks += 1
+        self._look_ahead()
+        return percent
+
+    def begin_anew(self) -> None:
+        """All thresholds are told again."""
+        self._marks = 0
+        self._due_of = None
+
+    def _look_ahead(self) -> None:
+        """What is spent at the next threshold: found once, as products of amounts are too large to cost nothing."""
+        self._due_of, marks = self.budget, self.budget.thresholds
+        self._due = -(-marks[self._marks] * self.budget.amount // 100) if self._marks < len(marks) else NEVER
 
     def standing(self) -> Standing:
         return Standing(self.name, self.spent, max(0, self.credit) + self.held, self.budget.amount, self.ends_s)

@@ -6,7 +6,7 @@ from itertools import count
 
 from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
-from gateway.ports import Bank, BankAway, Clock, Denied, Want
+from gateway.ports import Accounts, Bank, BankAway, Clock, Denied, Hold, Want
 from gateway.stores.account import Account
 
 LEASES_MAX = 4
@@ -21,7 +21,7 @@ Parts = list[tuple[Account, Claim]]
 """Of one request."""
 
 
-class AccountHold:
+class AccountHold(Hold):
     """Implements ports.Hold over the accounts of one request."""
 
     __slots__ = ("_books", "_parts", "state")
@@ -59,13 +59,20 @@ class AccountHold:
             account.credit += claim.amount
             self._books.touched(account)
 
+    def left_nano_usd(self) -> int | None:
+        least: int | None = None
+        for account, _ in self._parts:
+            if account.budget.unit is Unit.NANO_USD and (least is None or account.left < least):
+                least = account.left
+        return least
+
     def _move(self, event: HoldEvent) -> None:
         following = TRANSITIONS[self.state].get(event)
         assert following is not None, f"I3: a hold that is {self.state.value} cannot {event.value}"
         self.state = following
 
 
-class CreditAccounts:
+class CreditAccounts(Accounts):
     """Implements ports.Accounts. A request waits for the bank only when the credit here does not cover it.
 
     `told` hears of each threshold once; `boot` makes the tickets of this process unique.
@@ -124,8 +131,7 @@ class CreditAccounts:
         self.charged(account)
 
     def left(self, budget: Budget, who: str) -> int:
-        account = self._account(budget, who, self._clock.wall_s())
-        return max(0, budget.amount - account.total - account.held)
+        return self._account(budget, who, self._clock.wall_s()).left
 
     async def counted(self, budget: Budget, whose: Iterable[str]) -> dict[str, int]:
         """What all processes have spent in the current window, as the bank says; of those that are known here too.
@@ -244,7 +250,7 @@ class CreditAccounts:
                 if account.budget.amount != claim.budget.amount:
                     changed.append(account)
                     account.credit = -account.held  # what they leave over is free only within the new amount
-                    account.marks = 0
+                    account.begin_anew()
                 account.budget = claim.budget
         if changed:
             await self._say(tenant, changed)

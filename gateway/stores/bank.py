@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.ports import Clock, Denied, Grant, Standing, Total, Want
+from gateway.ports import Bank, Clock, Denied, Grant, Standing, Total, Want
 
 
 @dataclass(slots=True)
@@ -16,7 +16,7 @@ class _Counter:
     ends_s: float = 0.0
 
 
-class OwnBank:
+class OwnBank(Bank):
     """Invariant (I1): lent + spent never exceeds the limit at the moment of a grant."""
 
     def __init__(self, clock: Clock) -> None:

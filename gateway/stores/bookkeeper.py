@@ -9,6 +9,7 @@ from typing import cast
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
+from gateway.domain.value import value
 from gateway.formats.facts import Beat, Booking, Closed, Fact, Lineage, Opened, Replayed, Settled
 from gateway.formats.journal import Line, checked, read
 from gateway.ports import Ledger
@@ -27,12 +28,26 @@ _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 _NO_LINEAGE = Lineage()
 
 
+@value
+class _Booked:
+    """A Booking, once for all that is booked under it: read at its places instead of by name."""
+
+    tenant: str
+    key_id: str
+    model: str
+    provider: str
+    provider_model: str
+    price_id: str
+    user: str | None
+    tags: tuple[tuple[str, str], ...]
+
+
 class _Running:
     """An attempt that nobody has closed yet."""
 
     __slots__ = ("beat", "booking", "opened", "segment")
 
-    def __init__(self, opened: Opened, booking: Booking, segment: int) -> None:
+    def __init__(self, opened: Opened, booking: _Booked, segment: int) -> None:
         self.opened = opened
         self.booking = booking
         self.segment = segment
@@ -45,7 +60,7 @@ class Reader:
 
     boot: str
     running: dict[str, _Running] = field(default_factory=dict)
-    bookings: dict[int, Booking] = field(default_factory=dict)
+    bookings: dict[int, _Booked] = field(default_factory=dict)
     damaged: int = 0
 
     def take(self, line: Line | None, segment: int) -> Entry | None:
@@ -59,8 +74,11 @@ class Reader:
             return None
         if kind is Settled:
             settled = cast("Settled", fact)
-            run = self.running.pop(settled.attempt_id, None)
-            return None if run is None else settled_entry(run, settled, self.boot)
+            run = self.running.get(settled.attempt_id)
+            if run is None:
+                return None
+            del self.running[settled.attempt_id]
+            return settled_entry(run, settled, self.boot)
         return self._take_rare(fact, number)
 
     def _open(self, opened: Opened, number: int, segment: int) -> None:
@@ -75,7 +93,16 @@ class Reader:
                 if (run := self.running.get(fact.attempt_id)) is not None:
                     run.beat = fact
             case Booking():
-                self.bookings[number] = fact
+                self.bookings[number] = _Booked(
+                    fact.tenant,
+                    fact.key_id,
+                    fact.model,
+                    fact.provider,
+                    fact.provider_model,
+                    fact.price_id,
+                    fact.user,
+                    fact.tags,
+                )
             case Closed():
                 if (run := self.running.pop(fact.attempt_id, None)) is not None:
                     return closed_entry(run, fact, self.boot)
@@ -148,14 +175,15 @@ class Bookkeeper:
         if found := whole_lines(path, self._offset, READ_BYTES):
             self._offset += len(found)
             damaged = self._reader.damaged
-            entries = [self._reader.take(line, self._segment) for line in read(found)]
+            for line in read(found):
+                if (entry := self._reader.take(line, self._segment)) is not None:
+                    self._unsaved.append(entry)
             if self._reader.damaged > damaged:
                 _log.error(
                     "%d lines of the journal were changed by others and are not charged: %s",
                     self._reader.damaged - damaged,
                     path,
                 )
-            self._unsaved = [entry for entry in entries if entry is not None]
             return True
         if self._segment >= newest:
             return False

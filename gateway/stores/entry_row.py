@@ -1,39 +1,43 @@
 """A row of the ledger: what an entry is in SQL."""
 
 import json
+from collections.abc import Sequence
 
-from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.ledger import LATE, Entry, EntryKind
 from gateway.domain.record import Provenance
 
 Row = tuple[str | int | float, ...]
 
+COMMON = 9
+"""Columns that tell what an entry is booked under: many have them in common."""
+
 
 def row_of(entry: Entry) -> Row:
-    """In the order of COLUMNS in `sql.entry_rows`, which ends before what is not there.
+    """In the order of COLUMNS in `sql.entry_rows`, which ends before what is not there; the first COMMON may be shared.
 
     Numbers and texts alone, "" for nothing: sqlite3 looks long at all else.
     """
     usage = entry.usage
     usual = (
-        entry.attempt_id,
         "post" if entry.kind is EntryKind.POST else entry.kind.value,
-        entry.request_id,
+        "exact" if entry.provenance is Provenance.EXACT else entry.provenance.value,
         entry.tenant,
         entry.key_id,
-        entry.reserved_at_s,
-        entry.posted_at_s,
         entry.worker,
         entry.model,
         entry.provider,
         entry.provider_model,
+        entry.price_id,
+        entry.attempt_id,
+        entry.request_id,
+        entry.reserved_at_s,
+        entry.posted_at_s,
         usage.input,
         usage.output,
         usage.cached_input,
         usage.reasoning,
         entry.cost_nano_usd,
         entry.tokens,
-        entry.price_id,
-        "exact" if entry.provenance is Provenance.EXACT else entry.provenance.value,
     )
     rare = (
         len(usage.figures) > 4
@@ -49,6 +53,36 @@ def row_of(entry: Entry) -> Row:
         return usual + _named(entry) + _rare(entry)
     named = entry.user or entry.tags or entry.run_id or entry.session_id or entry.service_tier
     return usual + _named(entry) if named or entry.root_run_id or entry.parent_run_id else usual
+
+
+def rows_of(entries: Sequence[Entry]) -> list[Row]:
+    return [row_of(entry) for entry in entries]
+
+
+def span_of(entries: Sequence[Entry]) -> tuple[float, float]:
+    """The earliest and the latest time of the attempts."""
+    earliest = latest = entries[0].reserved_at_s
+    for entry in entries:
+        at_s = entry.reserved_at_s
+        earliest, latest = min(earliest, at_s), max(latest, at_s)
+    return earliest, latest
+
+
+def late_of(entries: Sequence[Entry]) -> list[str]:
+    """The attempts of late words."""
+    return [entry.attempt_id for entry in entries if entry.kind in LATE]
+
+
+def grouped(rows: Sequence[Row]) -> dict[tuple[Row, int], list[Row]]:
+    """By what rows have in common and how many columns they have: the rest of each."""
+    groups: dict[tuple[Row, int], list[Row]] = {}
+    for row in rows:
+        key = (row[:COMMON], len(row))
+        rest = groups.get(key)
+        if rest is None:
+            rest = groups[key] = []
+        rest.append(row[COMMON:])
+    return groups
 
 
 def _named(entry: Entry) -> Row:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway import ports
 from gateway.domain.breaker import TripRule
 from gateway.domain.catalog import Catalog, Deployment
 from gateway.domain.failure import CONNECT_KINDS, Failure, FailureKind, Health, Scope
@@ -46,7 +47,7 @@ class Line:
     pause_left_s: float
 
 
-class MemoryHealth:
+class MemoryHealth(ports.Health):
     """Health of this process. A request never waits to learn it."""
 
     def __init__(self, clock: Clock, rule: TripRule | None = None) -> None:

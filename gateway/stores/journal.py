@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.formats.facts import Booking, Opened, Word
-from gateway.formats.journal import line_of
-from gateway.ports import JournalFailed
+from gateway.formats.journal import line_of, start_of
+from gateway.ports import Journal, JournalFailed
 
 _log = logging.getLogger("meterway")
 
@@ -28,7 +28,7 @@ _SPARE = ".spare"
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
-class FileJournal:
+class FileJournal(Journal):
     """Implements ports.Journal. A fact is a line that is copied into a file mapped into memory.
 
     A killed process loses none: its pages are the system's. Each segment's room is reserved when it begins, so no
@@ -42,7 +42,7 @@ class FileJournal:
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._backlog: deque[Word] = deque()
-        self._numbers: dict[Booking, int] = {}
+        self._numbers: dict[Booking, tuple[int, int]] = {}
         self._number = 0
         self._full: dict[int, tuple[mmap.mmap, int]] = {}
         self._spare: deque[tuple[Path, mmap.mmap]] = deque()
@@ -59,13 +59,12 @@ class FileJournal:
         """Refused while the disk takes nothing. Raises JournalFailed."""
         if self._backlog:
             self.catch_up()
-        number = self._numbers.get(booking)
-        if number is None:
-            number = self._tell(booking)
-        line = line_of(opened, number)
+        known = self._numbers.get(booking)
+        number, start = self._tell(booking) if known is None else known
+        line = line_of(opened, number, start)
         if self.size_bytes + len(line) + CLOSING_BYTES > self._segment_bytes:
             self._next_segment(len(line) + CLOSING_BYTES)
-            line = line_of(opened, self._tell(booking))
+            line = line_of(opened, *self._tell(booking))
         self._append(line, CLOSING_BYTES)
 
     def write(self, word: Word) -> None:
@@ -84,11 +83,14 @@ class FileJournal:
             self._append(line_of(self._backlog[0]), 0)
             self._backlog.popleft()
 
-    def _tell(self, booking: Booking) -> int:
+    def _tell(self, booking: Booking) -> tuple[int, int]:
+        """Its number, and where the checksums of lines with it begin."""
         number = self._number + 1
-        self._append(line_of(booking, number), CLOSING_BYTES)
-        self._number = self._numbers[booking] = number
-        return number
+        start = start_of(number)
+        self._append(line_of(booking, number, start), CLOSING_BYTES)
+        self._number = number
+        self._numbers[booking] = number, start
+        return number, start
 
     def _append(self, line: bytes, spare_bytes: int) -> None:
         end = self.size_bytes + len(line)
@@ -146,7 +148,7 @@ class FileJournal:
             os.close(fd)
 
 
-class NoJournal:
+class NoJournal(Journal):
     """Implements ports.Journal where nothing is kept: `database: memory`."""
 
     def __init__(self) -> None:

@@ -2,13 +2,13 @@
 
 from collections import OrderedDict
 
-from gateway.ports import Clock
+from gateway.ports import Clock, Pins
 
 PIN_TTL_S = 86_400.0
 PINS_MAX = 100_000
 
 
-class MemoryPins:
+class MemoryPins(Pins):
     """Least recently used pins go first; a pin lives a day after its last use, as a conversation does."""
 
     def __init__(self, clock: Clock, *, ttl_s: float = PIN_TTL_S, pins_max: int = PINS_MAX) -> None:

@@ -1,10 +1,10 @@
 """Rates and slots in the memory of one process."""
 
 from gateway.domain.quota import Gates, Refusal, Room, adjust, put_back, room, take
-from gateway.ports import Clock
+from gateway.ports import Clock, Quota
 
 
-class MemoryQuota:
+class MemoryQuota(Quota):
     """All rates and slots of a request are taken at once or not at all."""
 
     def __init__(self, clock: Clock) -> None:
@@ -12,7 +12,13 @@ class MemoryQuota:
         self._arrivals: dict[str, float] = {}
         self._busy: dict[str, int] = {}
 
+    def take_now(self, gates: Gates, tokens: int) -> bool:
+        return self._take(gates, tokens) is None
+
     async def take(self, gates: Gates, tokens: int) -> Refusal | None:
+        return self._take(gates, tokens)
+
+    def _take(self, gates: Gates, tokens: int) -> Refusal | None:
         busy = self._busy
         for slot in gates.slots:
             if busy.get(slot.counter, 0) >= slot.limit and not slot.shadow:

@@ -2,10 +2,12 @@
 
 from collections import OrderedDict
 
+from gateway.ports import Runs
+
 RUNS_MAX = 100_000
 
 
-class MemoryRuns:
+class MemoryRuns(Runs):
     """Implements ports.Runs; the runs that were named least recently are forgotten first."""
 
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from gateway import ports
 from gateway.domain.record import ExchangeRecord
 from gateway.telemetry import names
 from gateway.telemetry.metrics import Metrics
@@ -11,7 +12,7 @@ _MISTAKES = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError
 Sink = Callable[[ExchangeRecord], None]
 
 
-class Recorder:
+class Recorder(ports.Recorder):
     """Each sink stands for itself: one that fails is counted, and the others still get the record."""
 
     def __init__(self, metrics: Metrics, **sinks: Sink) -> None:

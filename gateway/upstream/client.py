@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import Origin, Provider
 from gateway.domain.failure import AttemptFailed, FailureKind, Sent
-from gateway.ports import Clock
+from gateway.ports import Clock, Upstream
 from gateway.upstream.connection import WRITE_BYTES, Connection
 from gateway.upstream.dial import Dialer, Opener, tcp
 from gateway.upstream.egress import Egress
@@ -29,7 +29,7 @@ class _Settings:
     connections_max: int
 
 
-class HttpUpstream:
+class HttpUpstream(Upstream):
     """A ports.Upstream. All of it runs on the loop of its first call."""
 
     def __init__(

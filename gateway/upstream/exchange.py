@@ -8,6 +8,7 @@ from typing import Protocol
 from gateway.domain.call import UpstreamCall
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
 from gateway.domain.symbol import Symbol
+from gateway.ports import UpstreamReply
 from gateway.upstream.failures import failed, malformed
 from gateway.upstream.inflate import ENCODINGS, Inflater
 from gateway.upstream.watch import Watch
@@ -37,7 +38,7 @@ class Wire(Protocol):
         ...
 
 
-class Exchange:
+class Exchange(UpstreamReply):
     """A ports.UpstreamReply.
 
     Invariant: `_wire` is set while the connection is ours, that is until DONE or FAILED. The connection's watch then

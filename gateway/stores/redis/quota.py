@@ -79,9 +79,14 @@ class LeasedQuota:
         self._locks: dict[str, asyncio.Lock] = {}
         self._away = False
 
-    async def take(self, gates: Gates, tokens: int) -> Refusal | None:
-        if self._covered(gates, tokens):
+    def take_now(self, gates: Gates, tokens: int) -> bool:
+        covered = self._covered(gates, tokens)
+        if covered:
             self._pay(gates, tokens)
+        return covered
+
+    async def take(self, gates: Gates, tokens: int) -> Refusal | None:
+        if self.take_now(gates, tokens):
             return None
         taken: list[Gates] = []
         refusal: Refusal | None = None

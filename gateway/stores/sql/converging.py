@@ -3,14 +3,11 @@
 from dataclasses import fields, replace
 from operator import attrgetter
 
-from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.ledger import LATE, Entry, EntryKind
 from gateway.domain.reply import Usage
 
 Told = dict[str, dict[EntryKind, Entry]]
 """By attempt and kind."""
-
-LATE = frozenset({EntryKind.EXPIRE, EntryKind.VOID})
-"""Said by others than the process that sent the attempt; they count only where nothing else is known."""
 
 _FIGURES = attrgetter(*(figure.name for figure in fields(Usage)))
 

@@ -11,7 +11,7 @@ from sqlalchemy import Boolean
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.stores.entry_row import Row
+from gateway.stores.entry_row import COMMON, Row, grouped
 from gateway.stores.sql.tables import entries
 
 _NAMED = {
@@ -38,8 +38,9 @@ _RARE = {
 """What an answered request always leaves empty. `row_of` ends before what is not there."""
 
 _EMPTY = {**_NAMED, **_RARE}
-_USUAL = [column.name for column in entries.columns if column.name not in {"id", *_EMPTY}]
-COLUMNS = [*_USUAL, *_EMPTY]
+_BOOKED = ["kind", "provenance", "tenant", "key_id", "worker", "model", "provider", "provider_model", "price_id"]
+_USUAL = [column.name for column in entries.columns if column.name not in {"id", *_BOOKED, *_EMPTY}]
+COLUMNS = [*_BOOKED, *_USUAL, *_EMPTY]
 _MADE = {
     "kind",
     "provenance",
@@ -57,30 +58,56 @@ _AT_ONCE = 25
 
 
 def additions(rows: Sequence[Row], *, sqlite: bool) -> Iterator[tuple[str, list[Row]]]:
-    """Statements with what they take, in the order of the rows; what is there already stays."""
-    for width, alike in groupby(rows, key=len):
-        batch = list(alike)
-        whole = len(batch) - len(batch) % _AT_ONCE if sqlite else 0
+    """Statements with what they take; what is there already stays.
+
+    SQLite is given what many rows have in common once for all rows of a statement: texts are most of what it costs.
+    """
+    if not sqlite:
+        for width, alike in groupby(rows, key=len):
+            yield insert(tuple(COLUMNS[:width]), 1, sqlite=False), list(alike)
+        return
+    apart: list[Row] = []
+    for (common, width), rests in grouped(rows).items():
+        whole = len(rests) - len(rests) % _AT_ONCE
         if whole:
-            together = [tuple(chain.from_iterable(batch[at : at + _AT_ONCE])) for at in range(0, whole, _AT_ONCE)]
-            yield insert(tuple(COLUMNS[:width]), _AT_ONCE, sqlite=True), together
+            together = [common + row for row in _joined(rests[:whole])]
+            yield insert(tuple(COLUMNS[:width]), _AT_ONCE, sqlite=True, shared=COMMON), together
+        apart += [common + rest for rest in rests[whole:]]
+    for width, alike in groupby(apart, key=len):
+        batch = list(alike)
+        whole = len(batch) - len(batch) % _AT_ONCE
+        if whole:
+            yield insert(tuple(COLUMNS[:width]), _AT_ONCE, sqlite=True), _joined(batch[:whole])
         if whole < len(batch):
-            yield insert(tuple(COLUMNS[:width]), 1, sqlite=sqlite), batch[whole:]
+            yield insert(tuple(COLUMNS[:width]), 1, sqlite=True), batch[whole:]
+
+
+def _joined(rows: Sequence[Row]) -> list[Row]:
+    return [tuple(chain.from_iterable(rows[at : at + _AT_ONCE])) for at in range(0, len(rows), _AT_ONCE)]
 
 
 @functools.cache
-def insert(names: tuple[str, ...], count: int, *, sqlite: bool) -> str:
-    """The statement that takes so many rows with these columns of COLUMNS; those that may be empty may be missing."""
-    mark, truth = ("?", "?") if sqlite else ("%s", "%s::int::boolean")
-    values = {
-        name: f"NULLIF({mark}, '')" if column.nullable else truth if isinstance(column.type, Boolean) else mark
-        for name in names
-        for column in (entries.columns[name],)
-    }
-    values |= {name: empty for name, empty in _EMPTY.items() if name not in values and empty != "NULL"}
-    columns = ", ".join(f'"{name}"' for name in values)
-    row = f"({', '.join(values.values())})"
-    return f"INSERT INTO entries ({columns}) VALUES {', '.join([row] * count)} ON CONFLICT DO NOTHING"  # noqa: S608 - our names
+def insert(names: tuple[str, ...], count: int, *, sqlite: bool, shared: int = 0) -> str:
+    """The statement that takes so many rows with these columns of COLUMNS; those that may be empty may be missing.
+
+    Of the names, so many `shared` ones take one value for all rows, before the rows' own.
+    """
+    rows = [_values(names, row, shared, sqlite=sqlite) for row in range(count)]
+    columns = ", ".join(f'"{name}"' for name in rows[0])
+    told = ", ".join(f"({', '.join(row.values())})" for row in rows)
+    return f"INSERT INTO entries ({columns}) VALUES {told} ON CONFLICT DO NOTHING"  # noqa: S608 - our names
+
+
+def _values(names: tuple[str, ...], row: int, shared: int, *, sqlite: bool) -> dict[str, str]:
+    """What stands for each column of one row."""
+    values: dict[str, str] = {}
+    for at, name in enumerate(names):
+        number = at + 1 if at < shared else row * (len(names) - shared) + at + 1
+        mark = f"?{number}" if shared else "?" if sqlite else "%s"
+        column = entries.columns[name]
+        truth = mark if sqlite else f"{mark}::int::boolean"
+        values[name] = f"NULLIF({mark}, '')" if column.nullable else truth if isinstance(column.type, Boolean) else mark
+    return values | {name: empty for name, empty in _EMPTY.items() if name not in values and empty != "NULL"}
 
 
 def entry_of(row: Any) -> Entry:

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, or_, sel
 from gateway.domain.budget import Budget, Unit
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.period import FOREVER_S
-from gateway.stores.entry_row import row_of
-from gateway.stores.sql.converging import LATE, Told, converged
+from gateway.stores.entry_row import COMMON, late_of, rows_of, span_of
+from gateway.stores.sql.converging import Told, converged
 from gateway.stores.sql.dimensions import dimension, of_requests
 from gateway.stores.sql.engine import Database
 from gateway.stores.sql.entry_rows import additions, entry_of
@@ -45,14 +45,14 @@ class SqlLedger:
         if not added:
             return
         with self._database.begin() as connection:
-            late = [entry.attempt_id for entry in added if entry.kind in LATE]
+            late = late_of(added)
             self._take_turn(connection, alone=bool(late))
             told = self._told(connection, added, late)
             news = [entry for new in added if (entry := converged(new, told)) is not None] if told else added
-            rows = [row_of(entry) for entry in news]
+            rows = rows_of(news)
             if not self._database.sqlite:
                 # Two that add the same rows in another order would wait for each other.
-                rows.sort(key=lambda row: str(row[0]))
+                rows.sort(key=lambda row: str(row[COMMON]))
             for statement, values in additions(rows, sqlite=self._database.sqlite):
                 connection.exec_driver_sql(statement, values)
 
@@ -80,9 +80,9 @@ class SqlLedger:
         return sums
 
     def entries_of_request(self, request_id: str) -> Sequence[Entry]:
-        """In the order in which they were added."""
+        """In the order in which they became known."""
         mine = of_requests([request_id], sqlite=self._database.sqlite)
-        query = select(entries).where(mine).order_by(entries.c.id)
+        query = select(entries).where(mine).order_by(entries.c.posted_at_s, entries.c.id)
         with self._database.read() as connection:
             return [entry_of(row) for row in connection.execute(query).mappings()]
 
@@ -106,8 +106,7 @@ class SqlLedger:
 
     def _expired(self, connection: Connection, added: Sequence[Entry]) -> Sequence[str]:
         sqlite = self._database.sqlite
-        times = [entry.reserved_at_s for entry in added]
-        if connection.exec_driver_sql(_ANY_EXPIRED[sqlite], (min(times), max(times))).first() is None:
+        if connection.exec_driver_sql(_ANY_EXPIRED[sqlite], span_of(added)).first() is None:
             return ()
         names = [entry.attempt_id for entry in added]
         bound = json.dumps(names) if sqlite else names
