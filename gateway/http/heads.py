@@ -122,8 +122,6 @@ def _text(head: dict[bytes, bytes], name: bytes) -> str | None:
 
 def duration_text(seconds: float) -> bytes:
     """As OpenAI writes it: 20ms, 1.5s, 6m0s."""
-    if seconds < 0.0005:  # most limits are far away
-        return b"0ms"
     if seconds < 1:
         return b"%dms" % int(seconds * 1000 + 0.5)
     if seconds < 60:
@@ -155,6 +153,7 @@ _ROOM_NAMES = {
         b"x-ratelimit-limit-%b: " % name.encode(),
         b"x-ratelimit-remaining-%b: " % name.encode(),
         b"x-ratelimit-reset-%b: " % name.encode(),
+        b"x-ratelimit-reset-%b: 0ms" % name.encode(),
     )
     for name in ("requests", "tokens")
 }
@@ -163,10 +162,11 @@ _ROOM_NAMES = {
 def room_lines(rooms: list[Room]) -> Lines:
     lines: Lines = []
     for room in rooms:
-        limit, remaining, reset = _ROOM_NAMES[room.dimension]
+        limit, remaining, reset, reset_now = _ROOM_NAMES[room.dimension]
         lines.append(b"%b%d" % (limit, room.limit))
         lines.append(b"%b%d" % (remaining, room.remaining))
-        lines.append(b"%b%b" % (reset, duration_text(room.reset_s)))
+        at_once = room.reset_s < 0.0005  # as most limits are far away
+        lines.append(reset_now if at_once else b"%b%b" % (reset, duration_text(room.reset_s)))
     return lines
 
 

@@ -73,16 +73,23 @@ def late_of(entries: Sequence[Entry]) -> list[str]:
     return [entry.attempt_id for entry in entries if entry.kind in LATE]
 
 
-def grouped(rows: Sequence[Row]) -> dict[tuple[Row, int], list[Row]]:
-    """By what rows have in common and how many columns they have: the rest of each."""
+def parted(rows: Sequence[Row]) -> tuple[dict[tuple[Row, int], list[Row]], list[Row]]:
+    """First attempts by what they have in common and how many columns they have, with the rest of each; and the others.
+
+    A request's other attempts stay behind its first one.
+    """
     groups: dict[tuple[Row, int], list[Row]] = {}
+    later: list[Row] = []
     for row in rows:
+        if str(row[COMMON])[-2:] != ".1":
+            later.append(row)
+            continue
         key = (row[:COMMON], len(row))
-        rest = groups.get(key)
-        if rest is None:
-            rest = groups[key] = []
-        rest.append(row[COMMON:])
-    return groups
+        rests = groups.get(key)
+        if rests is None:
+            rests = groups[key] = []
+        rests.append(row[COMMON:])
+    return groups, later
 
 
 def _named(entry: Entry) -> Row:

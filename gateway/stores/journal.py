@@ -97,7 +97,7 @@ class FileJournal(Journal):
         if end + spare_bytes > self._segment_bytes:
             self._next_segment(len(line) + spare_bytes)
             end = len(line)
-        self._map[self.size_bytes : end] = line
+        self._map.write(line)
         self.size_bytes = end
 
     def done_with(self, segment: int) -> None:
@@ -111,6 +111,7 @@ class FileJournal(Journal):
         path.rename(spare)
         mapped, size_bytes = self._full.pop(segment)
         mapped[:size_bytes] = bytes(size_bytes)
+        mapped.seek(0)
         self._spare.append((spare, mapped))
 
     def close(self) -> None:

@@ -184,6 +184,32 @@ async def test_thresholds_are_told_once_each_in_a_window() -> None:
     assert [(c.percent, c.spent) for c in house.crossings] == [(50, 550), (80, 850), (95, 950)]
 
 
+async def test_thresholds_that_change_are_those_that_are_told_from_then_on() -> None:
+    house = House()
+
+    async def spend(budget: Budget, cost: int) -> list[tuple[int, int]]:
+        hold = await house.held(Claim(budget, "acme", cost))
+        hold.dispatch()
+        hold.settle(cost, 1)
+        told, house.crossings[:] = [(c.percent, c.spent) for c in house.crossings], []
+        return told
+
+    assert await spend(DAY, 850) == [(50, 850), (80, 850)]
+    assert await spend(replace(DAY, thresholds=(90,)), 60) == [], "two were told, and there is one"
+    assert await spend(replace(DAY, thresholds=(50, 80, 95, 99)), 80) == [(95, 990), (99, 990)]
+    assert await spend(replace(DAY, amount=2_000), 10) == [(50, 1_000)], "of another amount each is told again"
+
+
+async def test_a_hold_tells_what_is_left_of_the_tightest_of_its_budgets_in_dollars() -> None:
+    house = House()
+    hold = await house.held(Claim(MONTH, "acme", 600), Claim(DAY, "acme", 600), Claim(TOKENS, "acme", 10))
+    assert hold.left_nano_usd() == 400
+    hold.dispatch()
+    hold.settle(100, 10)
+    assert hold.left_nano_usd() == 900
+    assert (await house.held(Claim(TOKENS, "acme", 10))).left_nano_usd() is None
+
+
 async def test_an_account_at_rest_is_forgotten_and_what_was_spent_on_it_is_not() -> None:
     house = House()
     run = Budget("runs", "acme", 1_000, Unit.NANO_USD, Period.LIFETIME, per="run")

@@ -30,6 +30,16 @@ async def test_all_limits_are_taken_or_none() -> None:
     assert await quota.take(gates, 85) is None
 
 
+async def test_what_is_enough_here_is_taken_without_asking_and_else_nothing_is() -> None:
+    quota = MemoryQuota(ToldClock())
+    gates = Limits(requests_per_minute=10, tokens_per_minute=100, concurrent=1).gates("t")
+    assert quota.take_now(gates, 60)
+    assert not quota.take_now(gates, 1), "the one place is taken"
+    quota.put_back(gates, 60)
+    assert not quota.take_now(gates, 101)
+    assert [room.remaining for room in quota.rooms(gates)] == [10, 100]
+
+
 async def test_scopes_are_apart() -> None:
     quota = MemoryQuota(ToldClock())
     mine, yours = Limits(requests_per_minute=1).gates("mine"), Limits(requests_per_minute=1).gates("yours")

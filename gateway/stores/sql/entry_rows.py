@@ -11,7 +11,7 @@ from sqlalchemy import Boolean
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.stores.entry_row import COMMON, Row, grouped
+from gateway.stores.entry_row import COMMON, Row, parted
 from gateway.stores.sql.tables import entries
 
 _NAMED = {
@@ -58,7 +58,7 @@ _AT_ONCE = 25
 
 
 def additions(rows: Sequence[Row], *, sqlite: bool) -> Iterator[tuple[str, list[Row]]]:
-    """Statements with what they take; what is there already stays.
+    """Statements with what they take, the attempts of a request in their order; what is there already stays.
 
     SQLite is given what many rows have in common once for all rows of a statement: texts are most of what it costs.
     """
@@ -67,13 +67,14 @@ def additions(rows: Sequence[Row], *, sqlite: bool) -> Iterator[tuple[str, list[
             yield insert(tuple(COLUMNS[:width]), 1, sqlite=False), list(alike)
         return
     apart: list[Row] = []
-    for (common, width), rests in grouped(rows).items():
+    groups, later = parted(rows)
+    for (common, width), rests in groups.items():
         whole = len(rests) - len(rests) % _AT_ONCE
         if whole:
             together = [common + row for row in _joined(rests[:whole])]
             yield insert(tuple(COLUMNS[:width]), _AT_ONCE, sqlite=True, shared=COMMON), together
         apart += [common + rest for rest in rests[whole:]]
-    for width, alike in groupby(apart, key=len):
+    for width, alike in groupby(apart + later, key=len):
         batch = list(alike)
         whole = len(batch) - len(batch) % _AT_ONCE
         if whole:

@@ -80,9 +80,9 @@ class SqlLedger:
         return sums
 
     def entries_of_request(self, request_id: str) -> Sequence[Entry]:
-        """In the order in which they became known."""
+        """In the order in which they were added."""
         mine = of_requests([request_id], sqlite=self._database.sqlite)
-        query = select(entries).where(mine).order_by(entries.c.posted_at_s, entries.c.id)
+        query = select(entries).where(mine).order_by(entries.c.id)
         with self._database.read() as connection:
             return [entry_of(row) for row in connection.execute(query).mappings()]
 

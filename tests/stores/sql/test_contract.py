@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.budget import Budget, Mode, StoreAway, Unit, WhenShort
@@ -67,22 +67,30 @@ def test_everything_of_an_entry_is_kept(kept: Kept) -> None:
     assert list(kept.ledger.entries_of_request("r1")) == [full]
 
 
-@given(st.lists(st.sampled_from(["plain", "of an agent", "failed", "audio", "unpriced", "replayed"]), max_size=70))
+_KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "of an agent": {"user": "u", "run_id": "r", "root_run_id": "rr", "parent_run_id": "p", "session_id": "s"},
+    "failed": {"cause": "timeout"},
+    "audio": {"usage": Usage(9, 8, 7, 6, audio_output=1)},
+    "unpriced": {"unpriced": True, "service_tier": "flex"},
+    "replayed": {"kind": EntryKind.VOID, "cost": 0, "replay_of": "r0"},
+}
+
+
+@given(st.lists(st.lists(st.sampled_from(["plain", "plain", "plain", *_KINDS]), min_size=1, max_size=3), max_size=70))
+@example([["plain"]] * 30 + [["failed", "plain"], ["plain", "audio", "plain"]] * 15 + [["of an agent"]] * 26)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_entries_of_all_kinds_are_added_together_and_in_their_order(kept: Kept, kinds: list[str]) -> None:
-    more: dict[str, dict[str, Any]] = {
-        "plain": {},
-        "of an agent": {"user": "u", "run_id": "r", "root_run_id": "rr", "parent_run_id": "p", "session_id": "s"},
-        "failed": {"cause": "timeout"},
-        "audio": {"usage": Usage(9, 8, 7, 6, audio_output=1)},
-        "unpriced": {"unpriced": True, "service_tier": "flex"},
-        "replayed": {"kind": EntryKind.VOID, "cost": 0, "replay_of": "r0"},
-    }
+def test_entries_of_all_kinds_are_added_together_those_of_a_request_in_their_order(
+    kept: Kept, requests: list[list[str]]
+) -> None:
     begins = next(_numbers)
-    told = [entry(f"mixed{begins}.{number}", posted_at_s=number, **more[kind]) for number, kind in enumerate(kinds)]
-    kept.ledger.append(told)
-    found = list(kept.ledger.entries_of_request(f"mixed{begins}"))
-    assert found == told
+    told = [
+        [entry(f"mixed{begins}-{at}.{number}", **_KINDS[kind]) for number, kind in enumerate(kinds, 1)]
+        for at, kinds in enumerate(requests)
+    ]
+    kept.ledger.append([one for attempts in told for one in attempts])
+    for at, attempts in enumerate(told):
+        assert list(kept.ledger.entries_of_request(f"mixed{begins}-{at}")) == attempts
 
 
 @pytest.mark.parametrize("unit", list(Unit))
