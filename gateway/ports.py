@@ -1,4 +1,7 @@
-"""The Protocols through which rooms on one floor meet; only app.py names who implements them."""
+"""The Protocols through which rooms on one floor meet; only app.py chooses who implements them.
+
+What is compiled names its port, and is called at its place then (ADR 0007); all else fits a port by its shape.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ Parts = list[tuple[Account, Claim]]
 
 
 class AccountHold(Hold):
-    """Implements ports.Hold over the accounts of one request."""
+    """Over the accounts of one request."""
 
     __slots__ = ("_books", "_parts", "state")
 
@@ -73,7 +73,7 @@ class AccountHold(Hold):
 
 
 class CreditAccounts(Accounts):
-    """Implements ports.Accounts. A request waits for the bank only when the credit here does not cover it.
+    """A request waits for the bank only when the credit here does not cover it.
 
     `told` hears of each threshold once; `boot` makes the tickets of this process unique.
     """

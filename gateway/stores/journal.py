@@ -29,7 +29,7 @@ _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 
 class FileJournal(Journal):
-    """Implements ports.Journal. A fact is a line that is copied into a file mapped into memory.
+    """A fact is a line that is copied into a file mapped into memory.
 
     A killed process loses none: its pages are the system's. Each segment's room is reserved when it begins, so no
     copy fails, and a full disk is noticed at a segment's beginning. Behind the last line a segment is zeros, so only
@@ -150,7 +150,7 @@ class FileJournal(Journal):
 
 
 class NoJournal(Journal):
-    """Implements ports.Journal where nothing is kept: `database: memory`."""
+    """Where nothing is kept: `database: memory`."""
 
     def __init__(self) -> None:
         self.keeps = False

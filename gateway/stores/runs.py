@@ -8,7 +8,7 @@ RUNS_MAX = 100_000
 
 
 class MemoryRuns(Runs):
-    """Implements ports.Runs; the runs that were named least recently are forgotten first."""
+    """The runs that were named least recently are forgotten first."""
 
     def __init__(self, *, runs_max: int = RUNS_MAX) -> None:
         self._roots: OrderedDict[tuple[str, str], str] = OrderedDict()

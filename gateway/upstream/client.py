@@ -30,7 +30,7 @@ class _Settings:
 
 
 class HttpUpstream(Upstream):
-    """A ports.Upstream. All of it runs on the loop of its first call."""
+    """All of it runs on the loop of its first call."""
 
     def __init__(
         self,

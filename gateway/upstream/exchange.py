@@ -39,7 +39,7 @@ class Wire(Protocol):
 
 
 class Exchange(UpstreamReply):
-    """A ports.UpstreamReply.
+    """One answer, as far as it has arrived.
 
     Invariant: `_wire` is set while the connection is ours, that is until DONE or FAILED. The connection's watch then
     always has a due time, so that an exchange that nobody reads still ends at its deadline. `whole` says that its

@@ -204,8 +204,8 @@ class ResponsesEncoder:
         if isinstance(event, Started):
             self._all.add(event)
             self._response_id = _response_id(event.id)
-            response = {"response": _response(self._all.answer, self._request, self._created_s, ended=False)}
-            return self._event("response.created", response) + self._event("response.in_progress", response)
+            begun = {"response": _response(self._all.answer, self._request, self._created_s, ended=False)}
+            return self._event("response.created", begun) + self._event("response.in_progress", begun)
         if isinstance(event, Ended):
             told = self._end()
             response = _response(self._all.answer, self._request, self._created_s, ended=True)
