@@ -97,13 +97,19 @@ def _spell_out(node: ast.ClassDef, lines: list[str]) -> None:
 def _constant(node: ast.stmt) -> str | None:
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
-            kind = "Final"
+            # The compiler's own pair, triple ... of floats counts as never set.
+            floats = isinstance(value, ast.Tuple) and all(_is_float(item) for item in value.elts)
+            kind = "Final[tuple[float, ...]]" if floats else "Final"
         case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value):
             said = ast.unparse(annotation)
             kind = said if said.startswith("Final") else f"Final[{said}]"
         case _:
             return None
     return f"{name}: {kind} = {ast.unparse(value)}\n" if CONSTANT.fullmatch(name) else None
+
+
+def _is_float(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, float)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """The four ways to name a Redis, and the client for each, with none of redis-py's patience."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, cast
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -19,6 +20,9 @@ CONNECTIONS = 8
 PORT = 6379
 POLICY = "noeviction"
 SENTINEL_PORT = 26379
+
+_URL = re.compile(r"(?P<scheme>[^:/?#]+)://((?P<user>[^/?#]*)@)?(?P<hosts>[^/?#]*)(?P<path>[^?#]*)")
+"""A list of hosts is no URL of RFC 3986: newer `urllib`s refuse one with brackets that do not begin it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +68,27 @@ async def refuse_evicting(connection: Connection) -> None:
 
 def address_of(url: str) -> Address:
     """redis://, rediss://, redis+sentinel://HOST:PORT,HOST:PORT/MASTER[/DB], redis+cluster://HOST:PORT,HOST:PORT."""
-    parts = urlsplit(url)
-    scheme, _, kind = parts.scheme.partition("+")
-    if scheme not in ("redis", "rediss") or kind not in ("", "sentinel", "cluster"):
+    found = _URL.match(url)
+    scheme, _, kind = ("" if found is None else found["scheme"].lower()).partition("+")
+    if found is None or scheme not in ("redis", "rediss") or kind not in ("", "sentinel", "cluster"):
         raise ValueError(
             f"a Redis URL begins with redis://, rediss://, redis+sentinel:// or redis+cluster://: {kind!r}"
         )
-    path = [unquote(part) for part in parts.path.split("/") if part]
+    path = [unquote(part) for part in found["path"].split("/") if part]
     master = (path.pop(0) if path else "") if kind == "sentinel" else None
     if master == "":
         raise ValueError(
             "a redis+sentinel:// URL ends with the name of the master: redis+sentinel://host:26379/mymaster"
         )
+    username, _, password = (found["user"] or "").partition(":")
     return Address(
-        hosts=_hosts(parts, SENTINEL_PORT if kind == "sentinel" else PORT),
+        hosts=_hosts(found["hosts"], SENTINEL_PORT if kind == "sentinel" else PORT),
         tls=scheme == "rediss",
         cluster=kind == "cluster",
         master=master,
         db=int(path[0]) if path else 0,
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
     )
 
 
@@ -127,9 +132,9 @@ def patience(timeout_s: float | None) -> dict[str, Any]:
     }
 
 
-def _hosts(parts: SplitResult, default: int) -> tuple[tuple[str, int], ...]:
+def _hosts(texts: str, default: int) -> tuple[tuple[str, int], ...]:
     hosts = []
-    for text in parts.netloc.rpartition("@")[2].split(","):
+    for text in texts.split(","):
         one = urlsplit(f"//{text}")
         hosts.append((one.hostname or "127.0.0.1", one.port or default))
     return tuple(hosts)

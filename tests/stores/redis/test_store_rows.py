@@ -461,6 +461,7 @@ def test_the_versions_of_scripts_are_in_their_names() -> None:
         ("rediss://u:p%40@h:1/3", (("h", 1),)),
         ("redis+sentinel://a:1,b/gw", (("a", 1), ("b", 26379))),
         ("redis+cluster://a:1,[::1]:2", (("a", 1), ("::1", 2))),
+        ("REDISS+cluster://u@[::1],b?x=[]", (("::1", 6379), ("b", 6379))),
     ],
 )
 def test_a_url_names_its_hosts(url: str, hosts: tuple[tuple[str, int], ...]) -> None:
