@@ -47,6 +47,9 @@ test: $(READY) system-needs  ## every test of the short programme (under 20 minu
 	$(SHORT) -n 2 --dist loadfile $(ALONE:%=--ignore=%)
 	$(SHORT) $(ALONE)
 
+test-fast: $(READY) fast system-needs  ## the tests of the gateway against what `make fast` has compiled
+	@bash deploy/test-fast.sh .venv .venv-fast
+
 test-clients: $(READY)  ## real programs (Claude Code, Codex, opencode, aider, pydantic-ai, openai-agents, llm) on targets of other dialects
 	$(BIN)/pytest tests/e2e -m programs --timeout 600
 
@@ -67,4 +70,4 @@ micro: $(READY)  ## microbenchmarks of the stations, no sockets
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help setup fast run sim check fix goldens system-needs test test-clients test-long bench micro clean
+.PHONY: help setup fast run sim check fix goldens system-needs test test-clients test-fast test-long bench micro clean

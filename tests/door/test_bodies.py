@@ -228,6 +228,7 @@ async def test_c11_200_000_values_are_served_and_many_more_are_not() -> None:
         assert (await line.ask(post(commas))).status == 200
 
 
+@pytest.mark.source
 async def test_c11_a_large_body_is_parsed_in_a_thread_and_a_small_one_in_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -225,6 +225,7 @@ async def test_nothing_of_a_caller_s_head_reaches_the_provider() -> None:
         assert KEY not in str(sent)
 
 
+@pytest.mark.source
 async def test_a_failure_of_our_own_is_told_in_the_caller_s_dialect() -> None:
     async with house() as made:
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from gateway.pipeline.waiting import WaitingRoom
 from tests.rows.house import House, standing
 
 BACKGROUND = {"x-priority": "autonomous"}
@@ -54,7 +55,7 @@ async def test_background_work_waits_its_turn_in_order_and_within_its_deadline()
 async def test_a_line_that_is_full_refuses_at_once() -> None:
     script = {"otherwise": {"pace": {"head_gate": "go"}}}
     async with standing(a=script, route={"timeouts": {"first_token_s": 20}}, extra=limited(concurrent=1)) as house:
-        house.gateway.door.desk.waiting.__init__(all_max=2)  # type: ignore[misc]
+        house.gateway.door.desk.waiting = WaitingRoom(all_max=2)
         held = [asyncio.create_task(house.ask())]
         await begun(house, 1)
         for number in range(2):

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gateway.domain.budget import Budget, Claim, Crossing, Mode, Shortage, StoreAway, Unit
 from gateway.domain.hold import TRANSITIONS, HoldEvent, HoldState
 from gateway.domain.period import Period
-from gateway.ports import BankAway, Standing, Total
+from gateway.ports import BankAway, Denied, Grant, Standing, Total, Want
 from gateway.stores.account import FORGET_S
 from gateway.stores.accounts import REPORTS_AT_ONCE, SWEEP_S, AccountHold, CreditAccounts
 from gateway.stores.bank import OwnBank
@@ -39,11 +39,12 @@ class House:
         return hold
 
 
-class SlowBank(OwnBank):
+class SlowBank:
     """Answers reports when so many wait; `away` for one tenant."""
 
     def __init__(self, clock: ToldClock, together: int, away: str) -> None:
-        super().__init__(clock)
+        self._bank = OwnBank(clock)
+        self.lease = self._bank.lease
         self.barrier = asyncio.Barrier(together)
         self.away = away
         self.told: list[str] = []
@@ -53,7 +54,7 @@ class SlowBank(OwnBank):
         if tenant == self.away:
             raise BankAway(tenant)
         self.told.append(tenant)
-        return await super().report(tenant, standings)
+        return await self._bank.report(tenant, standings)
 
 
 async def test_the_bank_is_told_of_several_tenants_at_once_and_one_that_fails_stops_no_other() -> None:
@@ -253,13 +254,16 @@ async def test_what_the_ledger_says_was_spent_before_counts() -> None:
     await house.held(Claim(DAY, "acme", 60))
 
 
-class Away(OwnBank):
-    away = False
+class Away:
+    def __init__(self, clock: ToldClock) -> None:
+        self._bank = OwnBank(clock)
+        self.report = self._bank.report
+        self.away = False
 
-    async def lease(self, tenant: str, ticket: str, wants):  # type: ignore[no-untyped-def]
+    async def lease(self, tenant: str, ticket: str, wants: Sequence[Want]) -> Sequence[Grant] | Denied:
         if self.away:
             raise BankAway
-        return await super().lease(tenant, ticket, wants)
+        return await self._bank.lease(tenant, ticket, wants)
 
 
 @pytest.mark.parametrize(
