@@ -98,8 +98,7 @@ def _constant(node: ast.stmt) -> str | None:
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             # The compiler's own pair, triple ... of floats counts as never set.
-            floats = isinstance(value, ast.Tuple) and all(_is_float(item) for item in value.elts)
-            kind = "Final[tuple[float, ...]]" if floats else "Final"
+            kind = "Final[tuple[float, ...]]" if _floats(value) else "Final"
         case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as value):
             said = ast.unparse(annotation)
             kind = said if said.startswith("Final") else f"Final[{said}]"
@@ -108,8 +107,13 @@ def _constant(node: ast.stmt) -> str | None:
     return f"{name}: {kind} = {ast.unparse(value)}\n" if CONSTANT.fullmatch(name) else None
 
 
-def _is_float(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, float)
+def _floats(node: ast.expr) -> bool:
+    """Whether it is a tuple of floats alone."""
+    try:
+        told = ast.literal_eval(node)
+    except ValueError:
+        return False
+    return isinstance(told, tuple) and told != () and all(isinstance(item, float) for item in told)
 
 
 if __name__ == "__main__":

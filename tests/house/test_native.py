@@ -89,8 +89,10 @@ def test_a_value_and_its_written_out_form_are_used_alike(tool: ModuleType, monke
 
 
 def test_a_constant_of_floats_alone_is_a_tuple_as_python_has_it(tool: ModuleType) -> None:
-    text = tool.native(SOURCE.replace("_LIMIT = 3", "_LIMIT = 3\nWAITS_S = (0.5, 1.0)\nPAIR = (0.5, 1)"), set())
-    assert "WAITS_S: Final[tuple[float, ...]] = (0.5, 1.0)\nPAIR: Final = (0.5, 1)\n" in text
+    text = tool.native(
+        SOURCE.replace("_LIMIT = 3", "_LIMIT = 3\nWAITS_S = (0.5, -1.0)\nPAIR = (0.5, 1)\nNONE = ()"), set()
+    )
+    assert "WAITS_S: Final[tuple[float, ...]] = (0.5, -1.0)\nPAIR: Final = (0.5, 1)\nNONE: Final = ()\n" in text
 
 
 def test_names_in_capitals_are_final_and_no_others(tool: ModuleType) -> None:
