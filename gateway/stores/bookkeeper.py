@@ -9,7 +9,6 @@ from typing import cast
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.domain.value import value
 from gateway.formats.facts import Beat, Booking, Closed, Fact, Lineage, Opened, Replayed, Settled
 from gateway.formats.journal import Line, checked, read
 from gateway.ports import Ledger
@@ -29,26 +28,12 @@ _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 _NO_LINEAGE = Lineage()
 
 
-@value
-class _Booked:
-    """A Booking, once for all that is booked under it: read at its places instead of by name."""
-
-    tenant: str
-    key_id: str
-    model: str
-    provider: str
-    provider_model: str
-    price_id: str
-    user: str | None
-    tags: tuple[tuple[str, str], ...]
-
-
 class _Running:
     """An attempt that nobody has closed yet."""
 
     __slots__ = ("beat", "booking", "opened", "segment")
 
-    def __init__(self, opened: Opened, booking: _Booked, segment: int) -> None:
+    def __init__(self, opened: Opened, booking: Booking, segment: int) -> None:
         self.opened = opened
         self.booking = booking
         self.segment = segment
@@ -61,7 +46,7 @@ class Reader:
 
     boot: str
     running: dict[str, _Running] = field(default_factory=dict)
-    bookings: dict[int, _Booked] = field(default_factory=dict)
+    bookings: dict[int, Booking] = field(default_factory=dict)
     damaged: int = 0
 
     def take(self, line: Line | None, segment: int) -> Entry | None:
@@ -94,16 +79,7 @@ class Reader:
                 if (run := self.running.get(fact.attempt_id)) is not None:
                     run.beat = fact
             case Booking():
-                self.bookings[number] = _Booked(
-                    fact.tenant,
-                    fact.key_id,
-                    fact.model,
-                    fact.provider,
-                    fact.provider_model,
-                    fact.price_id,
-                    fact.user,
-                    fact.tags,
-                )
+                self.bookings[number] = fact
             case Closed():
                 if (run := self.running.pop(fact.attempt_id, None)) is not None:
                     return closed_entry(run, fact, self.boot)
