@@ -10,6 +10,7 @@ from typing import Protocol
 from gateway.domain.budget import Budget, Claim, Shortage
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import CallerKey, Deployment
+from gateway.domain.fact import Booking, Opened, Word
 from gateway.domain.failure import Failure
 from gateway.domain.hold import HoldState
 from gateway.domain.ledger import Entry
@@ -20,7 +21,6 @@ from gateway.domain.request import ModelRequest
 from gateway.domain.routing import Block
 from gateway.domain.stream import StreamEvent
 from gateway.domain.value import value
-from gateway.formats.facts import Booking, Opened, Word
 
 
 class Clock(Protocol):

@@ -4,7 +4,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from gateway.formats.facts import Booking, Opened
+from gateway.domain.fact import Booking, Opened
 from gateway.stores import journal as room
 from gateway.stores.journal import FileJournal
 

@@ -8,6 +8,7 @@ from benchmarks.micro.path import HEAD, REPLY, REQUEST, gateway
 from benchmarks.servers import stream_reply
 from gateway.domain.budget import Dimensions
 from gateway.domain.errors import RateLimited
+from gateway.domain.fact import Opened
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.money import usd_digits
 from gateway.domain.quota import Room
@@ -15,7 +16,6 @@ from gateway.domain.request import Caller
 from gateway.domain.routing import Conditions, Session, plan
 from gateway.domain.sticky import opening_key
 from gateway.domain.tokens import estimate
-from gateway.formats.facts import Opened
 from gateway.formats.journal import line_of
 from gateway.http import heads
 from gateway.pipeline.admission import admit

@@ -3,13 +3,13 @@
 from gateway.domain.budget import Dimensions
 from gateway.domain.catalog import Deployment, Price
 from gateway.domain.errors import JournalUnavailable
+from gateway.domain.fact import Beat, Booking, Closed, Lineage, Opened, Settled
 from gateway.domain.failure import Charge, Failure, Sent
 from gateway.domain.ledger import EntryKind
 from gateway.domain.money import affordable_output, cost_nano_usd
 from gateway.domain.record import InVain, Provenance
 from gateway.domain.reply import NO_USAGE, Usage
 from gateway.domain.request import Caller, ModelRequest
-from gateway.formats.facts import Beat, Booking, Closed, Lineage, Opened, Settled
 from gateway.pipeline.admission import Ticket
 from gateway.pipeline.desk import Desk
 from gateway.ports import JournalFailed
@@ -180,16 +180,16 @@ class Cashier:
         attempt_id, posted_at_s = self._attempt_id, self._desk.clock.wall_s()
         usual = kind is EntryKind.POST and provenance is Provenance.EXACT and not cause and not unpriced
         if usual and self._tier is None and self._request.service_tier is None:
-            return Settled(attempt_id, posted_at_s, usage.figures, cost)
+            return Settled(attempt_id, posted_at_s, usage, cost)
         price_id = "" if self._price is None else self._price.id
         return Closed(
             attempt_id,
-            kind.value,
+            kind,
             posted_at_s,
-            usage.figures,
+            usage,
             cost,
             usage.total,
-            provenance.value,
+            provenance,
             price_id,
             unpriced,
             cause,

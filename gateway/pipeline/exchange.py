@@ -9,6 +9,7 @@ from gateway.domain.answer import error_for
 from gateway.domain.budget import Dimensions, Unit
 from gateway.domain.catalog import Catalog, Route
 from gateway.domain.errors import Draining, GatewayError, InternalError, UnknownModel
+from gateway.domain.fact import Replayed
 from gateway.domain.failure import AttemptFailed
 from gateway.domain.quota import Gates
 from gateway.domain.record import Provenance
@@ -16,7 +17,6 @@ from gateway.domain.reply import Reply
 from gateway.domain.request import Caller, ModelRequest
 from gateway.domain.routing import Session
 from gateway.domain.sticky import opening_key, session_key
-from gateway.formats.facts import Replayed
 from gateway.pipeline.admission import Ticket, admit, check_key
 from gateway.pipeline.attempts import AttemptLoop, Served, deadline_of
 from gateway.pipeline.cashier import Cashier

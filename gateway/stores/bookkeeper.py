@@ -4,28 +4,23 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
+from gateway.domain.fact import NO_LINEAGE, Beat, Booking, Closed, Fact, Opened, Replayed, Settled
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.formats.facts import Beat, Booking, Closed, Fact, Lineage, Opened, Replayed, Settled
-from gateway.formats.journal import Line, checked, read
+from gateway.formats.journal import checked
 from gateway.ports import Ledger
-from gateway.stores.journal import FileJournal, drop, forget, orphans, segment_path, segments, whole_lines
+from gateway.stores.journal import FileJournal, Told, drop, forget, orphans, segment_path, segments, whole_lines
 
 BATCH = 500
 """Entries, at least: those of one transaction."""
-READ_BYTES = 32 * 1024
-"""At once of the running journal, some 175 attempts: what is made of them stays in the caches."""
+READ_BYTES = 64 * 1024
+"""At once of the running journal, where it is read from the disk."""
 
 UNREAD = ".unread"
 
 _log = logging.getLogger("meterway")
-
-_KINDS = {kind.value: kind for kind in EntryKind}
-_PROVENANCES = {provenance.value: provenance for provenance in Provenance}
-_NO_LINEAGE = Lineage()
 
 
 class _Running:
@@ -42,36 +37,31 @@ class _Running:
 
 @dataclass(slots=True)
 class Reader:
-    """Lines in, entries out; remembers the attempts that are open, and the bookings of the segment."""
+    """Facts in, entries out; remembers the attempts that are open, and the bookings of the segment."""
 
     boot: str
     running: dict[str, _Running] = field(default_factory=dict)
     bookings: dict[int, Booking] = field(default_factory=dict)
     damaged: int = 0
 
-    def take(self, line: Line | None, segment: int) -> Entry | None:
-        if line is None:
-            self.damaged += 1
-            return None
-        _, number, fact = line
-        kind = type(fact)  # what facts are instances of is asked in Python's own words, at thrice the cost
-        if kind is Opened:
-            self._open(cast("Opened", fact), number, segment)
-            return None
-        if kind is Settled:
-            settled = cast("Settled", fact)
-            run = self.running.get(settled.attempt_id)
-            if run is None:
-                return None
-            del self.running[settled.attempt_id]
-            return settled_entry(run, settled, self.boot)
-        return self._take_rare(fact, number)
+    def read(self, lines: bytes, segment: int) -> Iterator[Entry]:
+        for line in lines.splitlines(keepends=True):
+            if (told := checked(line)) is None:
+                self.damaged += 1
+            elif (entry := self.take(told[0], told[1], segment)) is not None:
+                yield entry
 
-    def _open(self, opened: Opened, number: int, segment: int) -> None:
-        if (booking := self.bookings.get(number)) is None:
-            self.damaged += 1
-        else:
-            self.running[opened.attempt_id] = _Running(opened, booking, segment)
+    def take(self, number: int, fact: Fact, segment: int) -> Entry | None:
+        if isinstance(fact, Opened):
+            if (booking := self.bookings.get(number)) is None:
+                self.damaged += 1
+            else:
+                self.running[fact.attempt_id] = _Running(fact, booking, segment)
+            return None
+        if isinstance(fact, Settled):
+            run = self.running.pop(fact.attempt_id, None)
+            return None if run is None else settled_entry(run, fact, self.boot)
+        return self._take_rare(fact, number)
 
     def _take_rare(self, fact: Fact, number: int) -> Entry | None:
         match fact:
@@ -105,6 +95,7 @@ class Bookkeeper:
         self._segment = 0
         self._offset = 0
         self._removed = 0
+        self._recent: list[Told] = []
         self._unsaved: list[Entry] = []
 
     @property
@@ -148,21 +139,38 @@ class Bookkeeper:
         forget(self._journal.folder, boot)
 
     def _read_on(self) -> bool:
-        """The next lines of the segment; whether there was any."""
+        """The next lines of the segment, from memory or else from the disk; whether there was any."""
+        before = self._offset
+        self._take_recent()
+        if self._offset == before:
+            self._read_disk()
+        return self._offset > before
+
+    def _take_recent(self) -> None:
+        """Lines that follow the place reached. Behind a gap none does, the disk has them; a later segment's wait."""
+        recent = self._recent or self._journal.recent()
+        self._recent = []
+        for at, told in enumerate(recent):
+            if told.segment > self._segment:
+                self._recent = recent[at:]
+                break
+            if told.start == self._offset and told.segment == self._segment:
+                self._offset = told.end
+                if (entry := self._reader.take(told.number, told.fact, told.segment)) is not None:
+                    self._unsaved.append(entry)
+
+    def _read_disk(self) -> None:
         path = segment_path(self._journal.folder, self._journal.boot, self._segment)
         found = whole_lines(path, self._offset, READ_BYTES)
         self._offset += len(found)
         damaged = self._reader.damaged
-        for line in read(found):
-            if (entry := self._reader.take(line, self._segment)) is not None:
-                self._unsaved.append(entry)
+        self._unsaved.extend(self._reader.read(found, self._segment))
         if self._reader.damaged > damaged:
             _log.error(
                 "%d lines of the journal were changed by others and are not charged: %s",
                 self._reader.damaged - damaged,
                 path,
             )
-        return bool(found)
 
     def _next_segment(self) -> bool:
         """Whether there is more. All that was read is in the ledger; nothing comes to a segment before the newest."""
@@ -188,9 +196,8 @@ class Bookkeeper:
         unread: dict[Path, int] = {}
         for number, path in enumerate(segments(folder, boot)):
             damaged = reader.damaged
-            for line in whole_lines(path).splitlines(keepends=True):
-                if (entry := reader.take(checked(line), number)) is not None:
-                    batch.append(entry)
+            for entry in reader.read(whole_lines(path), number):
+                batch.append(entry)
                 if len(batch) >= BATCH:
                     self._ledger.append(batch)
                     batch = []
@@ -206,17 +213,15 @@ class Bookkeeper:
 
 
 def settled_entry(run: _Running, settled: Settled, boot: str) -> Entry:
-    figures = settled.usage
-    usage = Usage(figures[0], figures[1], figures[2], figures[3]) if len(figures) == 4 else Usage(*figures)
+    usage = settled.usage
     return _entry(run, boot, EntryKind.POST, settled.posted_at_s, usage, settled.cost_nano_usd, usage.total)
 
 
 def closed_entry(run: _Running, closed: Closed, boot: str) -> Entry:
-    usage, kind = Usage(*closed.usage), _KINDS[closed.kind]
     return replace(
-        _entry(run, boot, kind, closed.posted_at_s, usage, closed.cost_nano_usd, closed.tokens),
+        _entry(run, boot, closed.kind, closed.posted_at_s, closed.usage, closed.cost_nano_usd, closed.tokens),
         price_id=closed.price_id,
-        provenance=_PROVENANCES[closed.provenance],
+        provenance=closed.provenance,
         unpriced=closed.unpriced,
         cause=closed.cause,
         service_tier=closed.service_tier,
@@ -237,7 +242,7 @@ def _entry(
     run: _Running, boot: str, kind: EntryKind, posted_at_s: float, usage: Usage, cost_nano_usd: int, tokens: int
 ) -> Entry:
     opened, booking = run.opened, run.booking
-    lineage = _NO_LINEAGE if opened.lineage is None else opened.lineage
+    lineage = NO_LINEAGE if opened.lineage is None else opened.lineage
     return Entry(
         opened.attempt_id,
         kind,

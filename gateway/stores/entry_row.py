@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from gateway.domain.ledger import LATE, Entry, EntryKind
 from gateway.domain.record import Provenance
 
-Row = tuple[str | int | float, ...]
+Values = tuple[str | int | float, ...]
+Row = tuple[Values, Values]
+"""What an entry is booked under, which many have in common, and the rest; the latter begins with its attempt."""
 
 COMMON = 9
-"""Columns that tell what an entry is booked under: many have them in common."""
+"""Columns of the first part."""
 
 
 def row_of(entry: Entry) -> Row:
-    """In the order of COLUMNS in `sql.entry_rows`, which ends before what is not there; the first COMMON may be shared.
+    """In the order of COLUMNS in `sql.entry_rows`, which ends before what is not there.
 
     Numbers and texts alone, "" for nothing: sqlite3 looks long at all else.
     """
     usage = entry.usage
-    usual = (
+    common = (
         "post" if entry.kind is EntryKind.POST else entry.kind.value,
         "exact" if entry.provenance is Provenance.EXACT else entry.provenance.value,
         entry.tenant,
@@ -28,6 +30,8 @@ def row_of(entry: Entry) -> Row:
         entry.provider,
         entry.provider_model,
         entry.price_id,
+    )
+    usual = (
         entry.attempt_id,
         entry.request_id,
         entry.reserved_at_s,
@@ -50,9 +54,11 @@ def row_of(entry: Entry) -> Row:
         or entry.cause
     )
     if rare:
-        return usual + _named(entry) + _rare(entry)
+        return common, usual + _named(entry) + _rare(entry)
     named = entry.user or entry.tags or entry.run_id or entry.session_id or entry.service_tier
-    return usual + _named(entry) if named or entry.root_run_id or entry.parent_run_id else usual
+    if named or entry.root_run_id or entry.parent_run_id:
+        return common, usual + _named(entry)
+    return common, usual
 
 
 def rows_of(entries: Sequence[Entry]) -> list[Row]:
@@ -73,26 +79,27 @@ def late_of(entries: Sequence[Entry]) -> list[str]:
     return [entry.attempt_id for entry in entries if entry.kind in LATE]
 
 
-def parted(rows: Sequence[Row]) -> tuple[dict[tuple[Row, int], list[Row]], list[Row]]:
+def parted(rows: Sequence[Row]) -> tuple[dict[tuple[Values, int], list[Values]], list[Row]]:
     """First attempts by what they have in common and how many columns they have, with the rest of each; and the others.
 
     A request's other attempts stay behind its first one.
     """
-    groups: dict[tuple[Row, int], list[Row]] = {}
+    groups: dict[tuple[Values, int], list[Values]] = {}
     later: list[Row] = []
     for row in rows:
-        if str(row[COMMON])[-2:] != ".1":
+        common, rest = row
+        if str(rest[0])[-2:] != ".1":
             later.append(row)
             continue
-        key = (row[:COMMON], len(row))
+        key = (common, len(rest))
         rests = groups.get(key)
         if rests is None:
             rests = groups[key] = []
-        rests.append(row[COMMON:])
+        rests.append(rest)
     return groups, later
 
 
-def _named(entry: Entry) -> Row:
+def _named(entry: Entry) -> Values:
     return (
         storable(entry.user or ""),
         storable(entry.run_id or ""),
@@ -104,7 +111,7 @@ def _named(entry: Entry) -> Row:
     )
 
 
-def _rare(entry: Entry) -> Row:
+def _rare(entry: Entry) -> Values:
     figures = entry.usage.figures
     return (
         json.dumps(figures[4:]) if len(figures) > 4 else "",

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.formats.facts import Booking, Opened, Word
+from gateway.domain.fact import Booking, Fact, Opened, Word
+from gateway.domain.value import value
 from gateway.formats.journal import line_of, start_of
 from gateway.ports import Journal, JournalFailed
 
@@ -22,10 +23,24 @@ CLOSING_BYTES = 64 * 1024
 SPARE_MAX = 4
 """Segments that are kept for the journal to go on in: their pages are there, a new file's are faults one by one."""
 
+RECENT_MAX = 4096
+"""Lines that are kept in memory as well: twice what comes between two looks of the ledger's writer at full load."""
+
 _LOCK = ".lock"
 _SEGMENT = ".journal"
 _SPARE = ".spare"
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+
+@value
+class Told:
+    """A line of the journal: where it begins and ends in its segment, and the fact with its number."""
+
+    segment: int
+    start: int
+    end: int
+    number: int
+    fact: Fact
 
 
 class FileJournal(Journal):
@@ -34,15 +49,21 @@ class FileJournal(Journal):
     A killed process loses none: its pages are the system's. Each segment's room is reserved when it begins, so no
     copy fails, and a full disk is noticed at a segment's beginning. Behind the last line a segment is zeros, so only
     the last line can be torn. Each segment tells the bookings that it names, so that it can be read alone.
+
+    The newest facts are in memory too, until the one reader takes them.
     """
 
-    def __init__(self, folder: Path, boot: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, folder: Path, boot: str, *, segment_bytes: int = SEGMENT_BYTES, recent_max: int = RECENT_MAX
+    ) -> None:
         self.boot = boot
         self.keeps = True
         self.folder = folder
         self._segment_bytes = segment_bytes
         self._backlog: deque[Word] = deque()
-        self._numbers: dict[Booking, tuple[int, int]] = {}
+        self._recent_max = recent_max
+        self._recent: list[Told] = []
+        self._numbers: dict[tuple[object, ...], tuple[int, int]] = {}
         self._number = 0
         self._full: dict[int, tuple[mmap.mmap, int]] = {}
         self._spare: deque[tuple[Path, mmap.mmap]] = deque()
@@ -59,20 +80,21 @@ class FileJournal(Journal):
         """Refused while the disk takes nothing. Raises JournalFailed."""
         if self._backlog:
             self.catch_up()
-        known = self._numbers.get(booking)
+        known = self._numbers.get(booking.fields)
         number, start = self._tell(booking) if known is None else known
         line = line_of(opened, number, start)
         if self.size_bytes + len(line) + CLOSING_BYTES > self._segment_bytes:
             self._next_segment(len(line) + CLOSING_BYTES)
-            line = line_of(opened, *self._tell(booking))
-        self._append(line, CLOSING_BYTES)
+            number, start = self._tell(booking)
+            line = line_of(opened, number, start)
+        self._append(line, CLOSING_BYTES, number, opened)
 
     def write(self, word: Word) -> None:
         """While the disk takes nothing, it waits in the backlog."""
         try:
             if self._backlog:
                 self.catch_up()
-            self._append(line_of(word), 0)
+            self._append(line_of(word), 0, 0, word)
         except JournalFailed as error:
             self._backlog.append(word)
             _log.error("%s", error)
@@ -80,25 +102,34 @@ class FileJournal(Journal):
     def catch_up(self) -> None:
         """Writes what could not be written before. Raises JournalFailed."""
         while self._backlog:
-            self._append(line_of(self._backlog[0]), 0)
+            word = self._backlog[0]
+            self._append(line_of(word), 0, 0, word)
             self._backlog.popleft()
+
+    def recent(self) -> list[Told]:
+        """Takes what is in memory: lines in their order, those since then or fewer. The disk has them all."""
+        recent, self._recent = self._recent, []
+        return recent
 
     def _tell(self, booking: Booking) -> tuple[int, int]:
         """Its number, and where the checksums of lines with it begin."""
         number = self._number + 1
         start = start_of(number)
-        self._append(line_of(booking, number, start), CLOSING_BYTES)
+        self._append(line_of(booking, number, start), CLOSING_BYTES, number, booking)
         self._number = number
-        self._numbers[booking] = number, start
+        self._numbers[booking.fields] = number, start
         return number, start
 
-    def _append(self, line: bytes, spare_bytes: int) -> None:
-        end = self.size_bytes + len(line)
+    def _append(self, line: bytes, spare_bytes: int, number: int, fact: Fact) -> None:
+        start, end = self.size_bytes, self.size_bytes + len(line)
         if end + spare_bytes > self._segment_bytes:
             self._next_segment(len(line) + spare_bytes)
-            end = len(line)
+            start, end = 0, len(line)
         self._map.write(line)
         self.size_bytes = end
+        if len(self._recent) < self._recent_max:
+            told = Told(self.segment, start, end, number, fact)
+            self._recent.append(told)
 
     def done_with(self, segment: int) -> None:
         """All of a full segment is in the ledger: it is emptied for another turn, or goes. Called by the one reader."""

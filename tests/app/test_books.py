@@ -9,9 +9,11 @@ import pytest
 
 from gateway.app.books import Books
 from gateway.clock import SystemClock
-from gateway.domain.ledger import Entry
+from gateway.domain.fact import Booking, Closed, Opened
+from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.record import Provenance
+from gateway.domain.reply import Usage
 from gateway.filing import Span
-from gateway.formats.facts import Booking, Closed, Opened
 from gateway.ports import BankAway, Ledger, StoreFailed
 from gateway.stores.bank import OwnBank
 from gateway.stores.journal import FileJournal, segments
@@ -128,4 +130,4 @@ async def test_the_ledger_misses_nothing_where_several_wait_for_it_at_once(tmp_p
 def written(books: Books, name: str) -> None:
     booking = Booking("acme", "key", "m", "a", "gpt", "p")
     books.journal.open(Opened(f"{name}.1", 1.0, 20, 3_000, 120), booking)
-    books.journal.write(Closed(f"{name}.1", "post", 2.0, (20, 5), 700, 25, "exact", "p"))
+    books.journal.write(Closed(f"{name}.1", EntryKind.POST, 2.0, Usage(20, 5), 700, 25, Provenance.EXACT, "p"))

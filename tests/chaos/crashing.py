@@ -14,7 +14,7 @@ from gateway.config.load import load
 from gateway.config.prices import day_of
 from gateway.domain.budget import Claim, Shortage
 from gateway.domain.call import UpstreamCall
-from gateway.formats.facts import Beat, Booking, Opened, Word
+from gateway.domain.fact import Beat, Booking, Opened, Word
 from gateway.ports import Accounts, Hold, Journal, Upstream, UpstreamReply
 
 CRASHED = 137

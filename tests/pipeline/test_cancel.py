@@ -10,11 +10,11 @@ from gateway.app.dialects import DIALECTS
 from gateway.domain.budget import Budget, Crossing, Unit
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import CallerKey, Catalog, Limits, Price, Secret, Tenant
+from gateway.domain.fact import Booking, Closed, Fact, Opened, Settled, Word
 from gateway.domain.failure import AttemptFailed, Failure, FailureKind, Sent
 from gateway.domain.period import Period
 from gateway.domain.record import ExchangeRecord
 from gateway.domain.request import Caller, ModelRequest
-from gateway.formats.facts import Booking, Closed, Fact, Opened, Settled, Word
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
 from gateway.stores.accounts import CreditAccounts
@@ -176,7 +176,7 @@ async def test_cancelled_at_every_await_everything_is_given_back_once(stream: bo
         opened = [fact.attempt_id for fact in facts if isinstance(fact, Opened)]
         closed = [fact for fact in facts if isinstance(fact, Settled | Closed)]
         assert opened == [fact.attempt_id for fact in closed], "each attempt has one last word"
-        charged = sum(fact.cost_nano_usd for fact in closed), sum(sum(fact.usage[:2]) for fact in closed)
+        charged = sum(fact.cost_nano_usd for fact in closed), sum(fact.usage.total for fact in closed)
         assert [budget.amount - accounts.left(budget, "t") for budget in budgets] == list(charged)
         assert [line.in_flight for line in health.lines(catalog)] == [0, 0]
         assert await quota.take(tenant.gates, 0) is None, "the slot is free again"

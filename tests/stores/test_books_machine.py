@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from gateway.app.books import Books
 from gateway.domain.budget import Budget, Claim, Unit
+from gateway.domain.fact import Beat, Booking, Closed, Opened, Settled
 from gateway.domain.hold import HoldState
 from gateway.domain.ledger import EntryKind
 from gateway.domain.period import Period
@@ -21,7 +22,6 @@ from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 from gateway.domain.tenancy import BudgetRow
 from gateway.filing import Span
-from gateway.formats.facts import Beat, Booking, Closed, Opened, Settled
 from gateway.ports import Hold
 from gateway.stores.accounts import AccountHold
 from gateway.stores.journal import FileJournal
@@ -113,9 +113,8 @@ class DiskMachine(RuleBasedStateMachine):
         if request is not None:
             self.requests.remove(request)
             cost = request.amount * part // 100
-            usage = Usage(0, cost).figures
-            name, now_s, exact = f"{request.name}.1", self.clock.wall_s(), Provenance.EXACT.value
-            closed = Closed(name, EntryKind.POST.value, now_s, usage, cost, cost, exact, "p")
+            name, now_s, usage = f"{request.name}.1", self.clock.wall_s(), Usage(0, cost)
+            closed = Closed(name, EntryKind.POST, now_s, usage, cost, cost, Provenance.EXACT, "p")
             self.books.journal.write(Settled(name, now_s, usage, cost) if usual else closed)
             assert request.hold.settle(cost, cost) is (cost > request.amount)
             self.charge(request, cost)

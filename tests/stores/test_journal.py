@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.ledger import Entry
-from gateway.formats.facts import Booking, Closed, Fact, Opened
-from gateway.formats.journal import checked, line_of, read
+from gateway.domain.fact import Booking, Closed, Fact, Opened
+from gateway.domain.ledger import Entry, EntryKind
+from gateway.domain.record import Provenance
+from gateway.domain.reply import Usage
+from gateway.formats.journal import checked, line_of
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import READ_BYTES, UNREAD, Bookkeeper
@@ -38,7 +40,7 @@ def booking(model: str = "m") -> Booking:
 
 
 def closed(name: str) -> Closed:
-    return Closed(f"{name}.1", "post", 2.0, (20, 5), 700, 25, "exact", "p")
+    return Closed(f"{name}.1", EntryKind.POST, 2.0, Usage(20, 5), 700, 25, Provenance.EXACT, "p")
 
 
 def facts(folder: Path, boot: str) -> list[Fact | None]:
@@ -47,7 +49,7 @@ def facts(folder: Path, boot: str) -> list[Fact | None]:
     for path in segments(folder, boot):
         told: dict[int, Booking] = {}
         for line in whole_lines(path).splitlines(keepends=True):
-            _, number, fact = checked(line) or (0, 0, None)
+            number, fact = checked(line) or (0, None)
             if isinstance(fact, Booking):
                 told[number] = fact
                 continue
@@ -107,7 +109,8 @@ def test_r13_only_the_last_line_can_be_torn(hole: bytes, at: int) -> None:
     path.write_bytes(whole + bytes(torn) + bytes(500))
     try:
         expected = [opened("r1"), opened("r2")] if bytes(torn) == line_of(opened("r2")) else [opened("r1")]
-        assert [line and line[2] for line in read(whole_lines(path))] == expected
+        found = [checked(line) for line in whole_lines(path).splitlines(keepends=True)]
+        assert [line and line[1] for line in found] == expected
     finally:
         path.unlink()
 
@@ -253,11 +256,14 @@ class Told:
         self.attempts += [entry.attempt_id for entry in added]
 
 
-@given(st.lists(st.integers(0, 12), max_size=20), st.integers(0, 8), st.integers(0, 3))
-def test_each_fact_is_read_once_and_in_order(bursts: list[int], names_at_once: int, refusals: int) -> None:
+@given(st.lists(st.integers(0, 12), max_size=20), st.integers(0, 8), st.integers(0, 3), st.sampled_from([0, 5, 4096]))
+def test_each_fact_is_read_once_and_in_order(
+    bursts: list[int], names_at_once: int, refusals: int, recent_max: int
+) -> None:
+    """From memory, from the disk, and from both in turn."""
     ledger = Told(refusals)
     with tempfile.TemporaryDirectory() as folder:
-        journal = FileJournal(Path(folder), "boot", segment_bytes=CLOSING_BYTES + 2_000)
+        journal = FileJournal(Path(folder), "boot", segment_bytes=CLOSING_BYTES + 2_000, recent_max=recent_max)
         keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
         names = (f"r{number}" for number in count())
         written: list[str] = []
@@ -278,7 +284,7 @@ def test_each_fact_is_read_once_and_in_order(bursts: list[int], names_at_once: i
 
 def test_a_line_longer_than_what_is_read_at_once_is_carried_on_too(tmp_path: Path) -> None:
     ledger = Told(0)
-    journal = FileJournal(tmp_path, "boot")
+    journal = FileJournal(tmp_path, "boot", recent_max=0)
     keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
     for name, model in (("r1", "m"), ("r2", "m" * 3 * READ_BYTES), ("r3", "m")):
         journal.open(opened(name), booking(model))
@@ -289,7 +295,7 @@ def test_a_line_longer_than_what_is_read_at_once_is_carried_on_too(tmp_path: Pat
 
 
 def test_an_orderly_end_keeps_a_journal_that_could_not_be_read_to_its_end(tmp_path: Path) -> None:
-    journal = FileJournal(tmp_path, "boot")
+    journal = FileJournal(tmp_path, "boot", recent_max=0)
     keeper = Bookkeeper(journal, cast("Ledger", Told(0)), lambda: 3.0)
     journal.open(opened("r1"), booking())
     journal.write(closed("r1"))
@@ -322,10 +328,11 @@ def test_a_dead_process_s_segment_that_cannot_be_read_whole_is_kept_and_the_rest
     keeper.finish()
 
 
-def test_lines_of_the_running_journal_that_others_changed_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("recent_max", [0, 4096])
+def test_lines_of_the_running_journal_that_others_changed_are_told_where_the_disk_alone_has_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recent_max: int
 ) -> None:
-    journal, ledger = FileJournal(tmp_path, "boot"), Told(0)
+    journal, ledger = FileJournal(tmp_path, "boot", recent_max=recent_max), Told(0)
     keeper = Bookkeeper(journal, cast("Ledger", ledger), lambda: 3.0)
     for name in ("r1", "r2"):
         journal.open(opened(name), booking())
@@ -336,5 +343,8 @@ def test_lines_of_the_running_journal_that_others_changed_are_told(
         file.seek(at)
         file.write(b"!")
     keeper.follow()
+    if recent_max:
+        assert (ledger.attempts, caplog.text) == (["r1.1", "r2.1"], "")
+        return
     assert ledger.attempts == ["r1.1"]
     assert f"1 lines of the journal were changed by others and are not charged: {path}" in caplog.text

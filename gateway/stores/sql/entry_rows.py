@@ -11,7 +11,7 @@ from sqlalchemy import Boolean
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.stores.entry_row import COMMON, Row, parted
+from gateway.stores.entry_row import COMMON, Row, Values, parted
 from gateway.stores.sql.tables import entries
 
 _NAMED = {
@@ -57,24 +57,25 @@ _AT_ONCE = 25
 """Rows of one statement in SQLite: half the time of one at a time. Older ones take 999 values, this is 875."""
 
 
-def additions(rows: Sequence[Row], *, sqlite: bool) -> Iterator[tuple[str, list[Row]]]:
+def additions(rows: Sequence[Row], *, sqlite: bool) -> Iterator[tuple[str, list[Values]]]:
     """Statements with what they take, the attempts of a request in their order; what is there already stays.
 
     SQLite is given what many rows have in common once for all rows of a statement: texts are most of what it costs.
     """
     if not sqlite:
-        for width, alike in groupby(rows, key=len):
+        for width, alike in groupby((common + rest for common, rest in rows), key=len):
             yield insert(tuple(COLUMNS[:width]), 1, sqlite=False), list(alike)
         return
-    apart: list[Row] = []
+    apart: list[Values] = []
     groups, later = parted(rows)
     for (common, width), rests in groups.items():
         whole = len(rests) - len(rests) % _AT_ONCE
         if whole:
             together = [common + row for row in _joined(rests[:whole])]
-            yield insert(tuple(COLUMNS[:width]), _AT_ONCE, sqlite=True, shared=COMMON), together
+            yield insert(tuple(COLUMNS[: COMMON + width]), _AT_ONCE, sqlite=True, shared=COMMON), together
         apart += [common + rest for rest in rests[whole:]]
-    for width, alike in groupby(apart + later, key=len):
+    apart += [common + rest for common, rest in later]
+    for width, alike in groupby(apart, key=len):
         batch = list(alike)
         whole = len(batch) - len(batch) % _AT_ONCE
         if whole:
@@ -83,7 +84,7 @@ def additions(rows: Sequence[Row], *, sqlite: bool) -> Iterator[tuple[str, list[
             yield insert(tuple(COLUMNS[:width]), 1, sqlite=True), batch[whole:]
 
 
-def _joined(rows: Sequence[Row]) -> list[Row]:
+def _joined(rows: Sequence[Values]) -> list[Values]:
     return [tuple(chain.from_iterable(rows[at : at + _AT_ONCE])) for at in range(0, len(rows), _AT_ONCE)]
 
 

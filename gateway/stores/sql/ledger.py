@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, func, or_, sel
 from gateway.domain.budget import Budget, Unit
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.period import FOREVER_S
-from gateway.stores.entry_row import COMMON, late_of, rows_of, span_of
+from gateway.stores.entry_row import late_of, rows_of, span_of
 from gateway.stores.sql.converging import Told, converged
 from gateway.stores.sql.dimensions import dimension, of_requests
 from gateway.stores.sql.engine import Database
@@ -52,7 +52,7 @@ class SqlLedger:
             rows = rows_of(news)
             if not self._database.sqlite:
                 # Two that add the same rows in another order would wait for each other.
-                rows.sort(key=lambda row: str(row[COMMON]))
+                rows.sort(key=lambda row: str(row[1][0]))
             for statement, values in additions(rows, sqlite=self._database.sqlite):
                 connection.exec_driver_sql(statement, values)
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ def test_an_older_database_is_carried_on_with_all_that_it_holds(url: str, number
     before = raw(url)
     with before.begin() as connection:
         later = {name for since, names in COLUMNS_SINCE.items() if number < since for name in names}
-        row = {name: said for name, said in zip(COLUMNS, row_of(entry()), strict=False) if name not in later}
+        row = {name: said for name, said in zip(COLUMNS, chain(*row_of(entry())), strict=False) if name not in later}
         statement = insert(tuple(row), 1, sqlite=before.sqlite)
         if number < ORPHANS_UNTIL:
             statement = statement.replace("(", '("orphan", ', 1).replace("VALUES (", "VALUES (false, ", 1)

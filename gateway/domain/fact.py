@@ -1,9 +1,13 @@
-"""The facts of the journal."""
+"""The facts about money that the journal keeps."""
 
-import msgspec
+from gateway.domain.ledger import EntryKind
+from gateway.domain.record import Provenance
+from gateway.domain.reply import Usage
+from gateway.domain.value import value
 
 
-class Booking(msgspec.Struct, tag="booking", array_like=True, frozen=True, gc=False):
+@value
+class Booking:
     """Under what attempts are booked. Once in a segment it is told with a number, which stands for it from then on."""
 
     tenant: str
@@ -15,8 +19,22 @@ class Booking(msgspec.Struct, tag="booking", array_like=True, frozen=True, gc=Fa
     user: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def fields(self) -> tuple[object, ...]:
+        return (
+            self.tenant,
+            self.key_id,
+            self.model,
+            self.provider,
+            self.provider_model,
+            self.price_id,
+            self.user,
+            self.tags,
+        )
 
-class Lineage(msgspec.Struct, array_like=True, frozen=True, gc=False):
+
+@value
+class Lineage:
     """To what a request belongs, as its caller says."""
 
     run_id: str | None = None
@@ -25,7 +43,11 @@ class Lineage(msgspec.Struct, array_like=True, frozen=True, gc=False):
     session_id: str | None = None
 
 
-class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True, gc=False):
+NO_LINEAGE = Lineage()
+
+
+@value
+class Opened:
     """An attempt goes to a provider; its id is its request's with a dot and a number.
 
     `cost_nano_usd` and `tokens` are charged when nothing more is ever known of it.
@@ -39,7 +61,8 @@ class Opened(msgspec.Struct, tag="open", array_like=True, frozen=True, gc=False)
     lineage: Lineage | None = None
 
 
-class Beat(msgspec.Struct, tag="beat", array_like=True, frozen=True, gc=False):
+@value
+class Beat:
     """What the attempt is charged when it ends here: what was delivered and one interval more."""
 
     attempt_id: str
@@ -47,32 +70,35 @@ class Beat(msgspec.Struct, tag="beat", array_like=True, frozen=True, gc=False):
     cost_nano_usd: int
 
 
-class Settled(msgspec.Struct, tag="settle", array_like=True, frozen=True, gc=False):
+@value
+class Settled:
     """The usual last word on an attempt: the provider's own count, at the price it was opened at."""
 
     attempt_id: str
     posted_at_s: float
-    usage: tuple[int, ...]
+    usage: Usage
     cost_nano_usd: int
 
 
-class Closed(msgspec.Struct, tag="close", array_like=True, frozen=True, gc=False):
-    """Any last word on an attempt; `usage` in the order of the domain's Usage, `kind` and `provenance` by value."""
+@value
+class Closed:
+    """Any last word on an attempt."""
 
     attempt_id: str
-    kind: str
+    kind: EntryKind
     posted_at_s: float
-    usage: tuple[int, ...]
+    usage: Usage
     cost_nano_usd: int
     tokens: int
-    provenance: str
+    provenance: Provenance
     price_id: str = ""
     unpriced: bool = False
     cause: str = ""
     service_tier: str | None = None
 
 
-class Replayed(msgspec.Struct, tag="replay", array_like=True, frozen=True, gc=False):
+@value
+class Replayed:
     """A request that gets the answer of another one, `replay_of`: nothing is sent for it, and nothing is charged."""
 
     request_id: str
