@@ -1,6 +1,6 @@
-"""The lines of the journal: JSON arrays of a checksum, the number of a booking and a fact, its kind first.
+"""The lines of the journal: facts as JSON arrays, their kind first, and the checksum of each behind it.
 
-The number is that of a Booking, and of an Opened the one it is booked under; 0 for other facts.
+A booking has a number, and what is opened names the one that it is booked under.
 """
 
 import zlib
@@ -14,47 +14,43 @@ from gateway.domain.ledger import EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
 
-_ENCODE = msgspec.json.Encoder().encode
-_DECODE = msgspec.json.Decoder(tuple[int, int, list[Any]]).decode
+_ENCODE_INTO = msgspec.json.Encoder().encode_into
+_DECODE = msgspec.json.Decoder(list[Any]).decode
 _CRC32 = zlib.crc32
+_NEWLINE = 10
 
 
-def start_of(number: int) -> int:
-    """The checksum of a line begins with its booking's number, which most lines have in common with others."""
-    return _CRC32(b"%d," % number)
-
-
-_NO_BOOKING = start_of(0)
-
-
-def line_of(fact: Fact, number: int = 0, start: int = _NO_BOOKING) -> bytes:
-    """`start` is that of the number."""
-    text = _ENCODE(_array(fact))
-    return b"[%d,%d,%b]\n" % (_CRC32(text, start), number, text)
+def write_line(line: bytearray, fact: Fact, number: int = 0) -> None:
+    """Into `line`, in place of what is there; `number` is that of the booking."""
+    _ENCODE_INTO(_array(fact, number), line, 0)
+    _ENCODE_INTO(_CRC32(line), line, -1)
+    line.append(_NEWLINE)
 
 
 def checked(line: bytes) -> tuple[int, Fact] | None:
     """Number and fact; None for a line that is torn, damaged or of a kind that is not known here."""
-    checksum, _, rest = line[1:].partition(b",")
+    text, end, checksum = line.rpartition(b"]")
+    text += end
     try:
-        if int(checksum) != _CRC32(rest.rstrip(b"\n")[:-1]):
+        if int(checksum) != _CRC32(text):
             return None
-        _, number, (kind, *told) = _DECODE(line)
+        kind, *told = _DECODE(text)
+        number = told.pop(0) if kind in _NUMBERED else 0
         return number, _MADE[kind](told)
     except (LookupError, TypeError, ValueError, msgspec.DecodeError):
         return None
 
 
-def _array(fact: Fact) -> tuple[object, ...]:
+def _array(fact: Fact, number: int) -> tuple[object, ...]:
     if isinstance(fact, Opened):
         cost, lineage = fact.cost_nano_usd, None if fact.lineage is None else _lineage(fact.lineage)
-        return "open", fact.attempt_id, fact.reserved_at_s, fact.input_tokens, cost, fact.tokens, lineage
+        return "open", number, fact.attempt_id, fact.reserved_at_s, fact.input_tokens, cost, fact.tokens, lineage
     if isinstance(fact, Settled):
         return "settle", fact.attempt_id, fact.posted_at_s, fact.usage.figures, fact.cost_nano_usd
     if isinstance(fact, Beat):
         return "beat", fact.attempt_id, fact.output_tokens, fact.cost_nano_usd
     if isinstance(fact, Booking):
-        return "booking", *fact.fields
+        return "booking", number, *fact.fields
     return _closed(fact) if isinstance(fact, Closed) else _replayed(fact)
 
 
@@ -128,6 +124,7 @@ def _replayed_of(told: list[Any]) -> Replayed:
     return Replayed(*told)
 
 
+_NUMBERED = frozenset({"booking", "open"})
 _MADE: Mapping[str, Callable[[list[Any]], Fact]] = {
     "booking": _booking_of,
     "open": _opened_of,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.domain.fact import Booking, Fact, Opened, Word
 from gateway.domain.value import value
-from gateway.formats.journal import line_of, start_of
+from gateway.formats.journal import write_line
 from gateway.ports import Journal, JournalFailed
 
 _log = logging.getLogger("meterway")
@@ -63,7 +63,8 @@ class FileJournal(Journal):
         self._backlog: deque[Word] = deque()
         self._recent_max = recent_max
         self._recent: list[Told] = []
-        self._numbers: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._line = bytearray()
+        self._numbers: dict[tuple[object, ...], int] = {}
         self._number = 0
         self._full: dict[int, tuple[mmap.mmap, int]] = {}
         self._spare: deque[tuple[Path, mmap.mmap]] = deque()
@@ -80,21 +81,20 @@ class FileJournal(Journal):
         """Refused while the disk takes nothing. Raises JournalFailed."""
         if self._backlog:
             self.catch_up()
-        known = self._numbers.get(booking.fields)
-        number, start = self._tell(booking) if known is None else known
-        line = line_of(opened, number, start)
-        if self.size_bytes + len(line) + CLOSING_BYTES > self._segment_bytes:
-            self._next_segment(len(line) + CLOSING_BYTES)
-            number, start = self._tell(booking)
-            line = line_of(opened, number, start)
-        self._append(line, CLOSING_BYTES, number, opened)
+        number = self._numbers.get(booking.fields) or self._tell(booking)
+        write_line(self._line, opened, number)
+        if self._lacks(CLOSING_BYTES):
+            self._next_segment(CLOSING_BYTES)
+            number = self._tell(booking)
+            write_line(self._line, opened, number)
+        self._put(opened, number)
 
     def write(self, word: Word) -> None:
         """While the disk takes nothing, it waits in the backlog."""
         try:
             if self._backlog:
                 self.catch_up()
-            self._append(line_of(word), 0, 0, word)
+            self._append(word, 0, 0)
         except JournalFailed as error:
             self._backlog.append(word)
             _log.error("%s", error)
@@ -102,8 +102,7 @@ class FileJournal(Journal):
     def catch_up(self) -> None:
         """Writes what could not be written before. Raises JournalFailed."""
         while self._backlog:
-            word = self._backlog[0]
-            self._append(line_of(word), 0, 0, word)
+            self._append(self._backlog[0], 0, 0)
             self._backlog.popleft()
 
     def recent(self) -> list[Told]:
@@ -111,21 +110,26 @@ class FileJournal(Journal):
         recent, self._recent = self._recent, []
         return recent
 
-    def _tell(self, booking: Booking) -> tuple[int, int]:
-        """Its number, and where the checksums of lines with it begin."""
+    def _tell(self, booking: Booking) -> int:
+        """Its number."""
         number = self._number + 1
-        start = start_of(number)
-        self._append(line_of(booking, number, start), CLOSING_BYTES, number, booking)
-        self._number = number
-        self._numbers[booking.fields] = number, start
-        return number, start
+        self._append(booking, number, CLOSING_BYTES)
+        self._number = self._numbers[booking.fields] = number
+        return number
 
-    def _append(self, line: bytes, spare_bytes: int, number: int, fact: Fact) -> None:
-        start, end = self.size_bytes, self.size_bytes + len(line)
-        if end + spare_bytes > self._segment_bytes:
-            self._next_segment(len(line) + spare_bytes)
-            start, end = 0, len(line)
-        self._map.write(line)
+    def _append(self, fact: Fact, number: int, spare_bytes: int) -> None:
+        write_line(self._line, fact, number)
+        if self._lacks(spare_bytes):
+            self._next_segment(spare_bytes)
+        self._put(fact, number)
+
+    def _lacks(self, spare_bytes: int) -> bool:
+        """Whether the line would leave less than that of the segment."""
+        return self.size_bytes + len(self._line) + spare_bytes > self._segment_bytes
+
+    def _put(self, fact: Fact, number: int) -> None:
+        start, end = self.size_bytes, self.size_bytes + len(self._line)
+        self._map.write(self._line)
         self.size_bytes = end
         if len(self._recent) < self._recent_max:
             told = Told(self.segment, start, end, number, fact)
@@ -150,7 +154,8 @@ class FileJournal(Journal):
             mapped.close()
         os.close(self._lock_fd)
 
-    def _next_segment(self, needed_bytes: int) -> None:
+    def _next_segment(self, spare_bytes: int) -> None:
+        needed_bytes = len(self._line) + spare_bytes
         if needed_bytes > self._segment_bytes:
             raise JournalFailed(f"{needed_bytes} bytes are more than a segment of the journal in {self.folder} holds")
         try:

@@ -19,7 +19,7 @@ from gateway.domain.fact import Booking, Closed, Fact, Opened
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.record import Provenance
 from gateway.domain.reply import Usage
-from gateway.formats.journal import checked, line_of
+from gateway.formats.journal import checked, write_line
 from gateway.ports import JournalFailed, Ledger, StoreFailed
 from gateway.stores import journal as room
 from gateway.stores.bookkeeper import READ_BYTES, UNREAD, Bookkeeper
@@ -41,6 +41,12 @@ def booking(model: str = "m") -> Booking:
 
 def closed(name: str) -> Closed:
     return Closed(f"{name}.1", EntryKind.POST, 2.0, Usage(20, 5), 700, 25, Provenance.EXACT, "p")
+
+
+def line_of(fact: Fact) -> bytes:
+    line = bytearray()
+    write_line(line, fact)
+    return bytes(line)
 
 
 def facts(folder: Path, boot: str) -> list[Fact | None]:
