@@ -58,9 +58,7 @@ def usd_digits(nano_usd: int) -> bytes:
     if nano_usd < 0:
         return b"-" + usd_digits(-nano_usd)
     below = nano_usd < _NANO
-    digits = b"%d" % (
-        nano_usd + _NANO if below else nano_usd
-    )  # a digit before those behind the point keeps their zeros
+    digits = b"%d" % (nano_usd + _NANO if below else nano_usd)  # a digit before them keeps the zeros behind the point
     fraction = digits[-9:].rstrip(b"0")
     whole = b"0" if below else digits[:-9]
     return whole + b"." + fraction if fraction else whole

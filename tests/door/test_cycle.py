@@ -43,11 +43,14 @@ async def failing(cycle: DoorCycle) -> None:
     raise ZeroDivisionError("secret detail")
 
 
-async def injecting(cycle: DoorCycle) -> None:
-    cycle.answer(200, [b"x-a: 1\r\nx-evil: 2", b"content-length: 0"], b"")
+def injecting(end: bytes) -> Serve:
+    async def inject(cycle: DoorCycle) -> None:
+        cycle.answer(200, [b"x-a: 1" + end + b"x-evil: 2", b"content-length: 0"], b"")
+
+    return inject
 
 
-@pytest.mark.parametrize("serve", [silent, failing, injecting])
+@pytest.mark.parametrize("serve", [silent, failing, *map(injecting, (b"\r\n", b"\n", b"\r", b"\n\r", b"\0"))])
 async def test_an_application_without_an_answer_is_500_and_the_end_of_the_connection(serve: Serve) -> None:
     async with serving(serve) as line:
         answer = await line.ask(get("/"))
