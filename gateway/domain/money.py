@@ -57,11 +57,14 @@ def usd_text(nano_usd: int) -> str:
 def usd_digits(nano_usd: int) -> bytes:
     if nano_usd < 0:
         return b"-" + usd_digits(-nano_usd)
-    below = nano_usd < _NANO
-    digits = b"%d" % (nano_usd + _NANO if below else nano_usd)  # a digit before them keeps the zeros behind the point
-    fraction = digits[-9:].rstrip(b"0")
-    whole = b"0" if below else digits[:-9]
-    return whole + b"." + fraction if fraction else whole
+    whole = nano_usd // _NANO
+    fraction = nano_usd - whole * _NANO
+    if not fraction:
+        return b"%d" % whole
+    fraction += _NANO  # a digit before it keeps its zeros
+    while fraction % 10 == 0:
+        fraction //= 10
+    return b"%d.%b" % (whole, (b"%d" % fraction)[1:])
 
 
 def _tier(price: Price, input_tokens: int) -> Price:

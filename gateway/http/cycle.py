@@ -16,6 +16,8 @@ Message = MutableMapping[str, Any]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = (b"connection", b"close")
+_LF = 0x0A
+_CR = 0x0D
 _NUL = 0x00
 """A number is found in bytes at once; asked for bytes, `in` raises and catches an error inside first."""
 
@@ -269,11 +271,11 @@ class DoorCycle:
             lines.append(b"connection: close")
         if self._chunked:
             lines.append(b"transfer-encoding: chunked")
-        lines += (b"", b"")
-        told, ends = b"\r\n".join(lines), len(lines) - 1
-        if told.count(b"\n") != ends or told.count(b"\r") != ends or _NUL in told:
+        told = b"".join(lines)
+        if _LF in told or _CR in told or _NUL in told:
             raise HeaderUnsafe("a response header holds a control byte")
-        head = _STATUS_LINES[status] + self._listener.date_line + told
+        lines += (b"", b"")
+        head = _STATUS_LINES[status] + self._listener.date_line + b"\r\n".join(lines)
         self.response_started = True
         if streamed or bodiless:
             self.flow.transport.write(head)
