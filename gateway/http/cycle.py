@@ -152,23 +152,23 @@ class DoorCycle:
             self._news = False
         return None if self.disconnected or self.response_complete else self._take()
 
-    def answer(self, status: int, lines: heads.Lines, body: bytes) -> bool:
+    def answer(self, status: int, lines: heads.Lines, body: bytes, figures: bytes = b"") -> bool:
         """The whole response at once; False where it has to wait for the client, thus for `send`."""
         if self.disconnected:
             return True
         if self.flow.write_paused or self.response_started:
             return False
-        self._begin(status, lines, sized=True)
+        self._begin(status, lines, figures, sized=True)
         self._write_body(body, more=False)
         return True
 
-    def open(self, status: int, lines: heads.Lines) -> bool:
+    def open(self, status: int, lines: heads.Lines, figures: bytes = b"") -> bool:
         """The head of a stream; False as for `answer`."""
         if self.disconnected:
             return True
         if self.flow.write_paused or self.response_started:
             return False
-        self._begin(status, lines, sized=False)
+        self._begin(status, lines, figures, sized=False)
         return True
 
     def push(self, body: bytes, *, more: bool) -> bool:
@@ -257,9 +257,9 @@ class DoorCycle:
             headers.remove(_CLOSE)
             self.keep_alive = False
         sized = any(name == b"content-length" for name, _ in headers)
-        self._begin(status, [heads.line(header) for header in headers], sized=sized)
+        self._begin(status, [heads.line(header) for header in headers], b"", sized=sized)
 
-    def _begin(self, status: int, lines: heads.Lines, *, sized: bool) -> None:
+    def _begin(self, status: int, lines: heads.Lines, figures: bytes, *, sized: bool) -> None:
         """`sized`: there is a content-length, and one body follows; otherwise a stream."""
         self._continue_due = False
         bodiless = self.head.method == b"HEAD"
@@ -274,7 +274,7 @@ class DoorCycle:
         told = b"".join(lines)
         if _LF in told or _CR in told or _NUL in told:
             raise HeaderUnsafe("a response header holds a control byte")
-        lines += (b"", b"")
+        lines += (figures, b"")
         head = _STATUS_LINES[status] + self._listener.date_line + b"\r\n".join(lines)
         self.response_started = True
         if streamed or bodiless:

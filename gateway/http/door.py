@@ -190,7 +190,7 @@ class Visit:
             self._record_refusal(caller.key, error)
             await self._refuse(error)
             return
-        await self._answer(200, [_JSON, _length(body), *self._named()], body)
+        await self._answer(200, [_JSON, _length(body), *self._named()], b"", body)
         self._desk.recorder.record(record_of(exchange.trace, caller, request, self._desk.clock.monotonic_s()))
 
     async def _exchange(self, caller: Caller, request: ModelRequest) -> bool:
@@ -204,9 +204,9 @@ class Visit:
         except GatewayError as error:
             await self._refuse(error, exchange)
             return False
-        lines, body = self._whole(exchange)
-        if not self._answered(200, lines, body):
-            await self._answer(200, lines, body)
+        lines, figures, body = self._whole(exchange)
+        if not self._answered(200, lines, figures, body):
+            await self._answer(200, lines, figures, body)
         return True
 
     async def _exchange_once(self, caller: Caller, request: ModelRequest, given: bytes) -> None:
@@ -336,16 +336,16 @@ class Visit:
             return await asyncio.get_running_loop().run_in_executor(self._door.parsers, self._endpoint.parse, body)
         return self._endpoint.parse(body)
 
-    def _whole(self, exchange: Exchange) -> tuple[heads.Lines, bytes]:
-        """The exchange is settled by now: what the client receives is on record."""
+    def _whole(self, exchange: Exchange) -> tuple[heads.Lines, bytes, bytes]:
+        """Head and body. The exchange is settled by now: what the client receives is on record."""
         reply = exchange.reply
         if reply is None:
             raise AssertionError("a whole answer is sent after its exchange")
         lines = [_JSON, _length(reply.body)]
-        self._account(exchange, lines)
+        figures = self._account(exchange, lines)
         if (cost := exchange.trace.cost_nano_usd) is not None:
-            lines.append(b"x-gateway-cost-usd: %b" % usd_digits(cost))
-        return lines, reply.body
+            figures += b"x-gateway-cost-usd: %b\r\n" % usd_digits(cost)
+        return lines, figures, reply.body
 
     def _named(self) -> heads.Lines:
         """The request's id, by the name that the dialect's clients look for too."""
@@ -353,35 +353,35 @@ class Visit:
         named = b"x-request-id: " + request_id
         return [named, b"request-id: " + request_id] if self._endpoint.dialect is Dialect.ANTHROPIC else [named]
 
-    def _account(self, exchange: Exchange, lines: heads.Lines) -> None:
-        """Adds what happened, for the response's head."""
+    def _account(self, exchange: Exchange, lines: heads.Lines) -> bytes:
+        """Adds what happened to the response's head, and tells its figures: whole lines that are digits of ours."""
         trace = exchange.trace
         overhead_s = self._desk.clock.monotonic_s() - self._started_s - trace.upstream_s
-        attempts = len(trace.attempts)
         lines += self._named()
-        lines.append(b"x-gateway-attempts: %d" % attempts)
-        lines.append(b"x-gateway-overhead-ms: %b" % heads.two_decimals(max(0.0, overhead_s) * 1000))
         if trace.dropped:
             lines.append(b"x-gateway-dropped: " + heads.safe(", ".join(trace.dropped))[:DROPPED_BYTES_MAX])
         if exchange.target is not None:
             lines.append(heads.target_line(exchange.target))
         if trace.provider_switched:
             lines.append(b"x-gateway-provider-switched: true")
+        overhead = heads.two_decimals(max(0.0, overhead_s) * 1000)
+        figures = b"x-gateway-attempts: %d\r\nx-gateway-overhead-ms: %b\r\n" % (len(trace.attempts), overhead)
         if exchange.gates.rates:
-            lines += heads.room_lines(self._desk.quota.rooms(exchange.gates))
+            figures += heads.room_figures(self._desk.quota.rooms(exchange.gates))
         if exchange.output_limit is not None:
-            lines.append(b"x-gateway-output-limit: %d" % exchange.output_limit)
+            figures += b"x-gateway-output-limit: %d\r\n" % exchange.output_limit
         if (left := exchange.budget_left_nano_usd) is not None:
-            lines.append(b"x-gateway-budget-remaining-usd: %b" % usd_digits(left))
+            figures += b"x-gateway-budget-remaining-usd: %b\r\n" % usd_digits(left)
+        return figures
 
     async def _stream(self, exchange: Exchange) -> None:
         lines = list(_STREAM_HEAD)
-        self._account(exchange, lines)
+        figures = self._account(exchange, lines)
         cycle = None if self._shared else self._cycle
         if cycle is not None:
             cycle.event_stream = True
-        if cycle is None or not cycle.open(200, lines):
-            await self._send({"type": "http.response.start", "status": 200, "headers": heads.pairs(lines)})
+        if cycle is None or not cycle.open(200, lines, figures):
+            await self._send({"type": "http.response.start", "status": 200, "headers": heads.pairs(lines, figures)})
         exchange.trace.committed = True
         guard = StreamGuard(self._send, cycle, self._door.limits.heartbeat_s)
         try:
@@ -415,26 +415,26 @@ class Visit:
     async def _refuse(self, error: GatewayError, exchange: Exchange | None = None) -> None:
         body = failures.body_of(error, self._endpoint.dialect, self._id)
         attempts = len(exchange.trace.attempts) if exchange is not None else 0
-        lines = [_JSON, _length(body)]
+        lines, figures = [_JSON, _length(body)], b""
         if exchange is None:
             lines += self._named()
         else:
-            self._account(exchange, lines)
+            figures = self._account(exchange, lines)
         again = heads.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
         lines += [heads.line(header) for header in again]
         if error.status == 401:
             lines.append(b"www-authenticate: Bearer")
         elif error.status == 405:
             lines.append(b"allow: POST")
-        await self._answer(failures.status_of(error), lines, body)
+        await self._answer(failures.status_of(error), lines, figures, body)
 
-    def _answered(self, status: int, lines: heads.Lines, body: bytes) -> bool:
-        return not self._shared and self._cycle.answer(status, lines, body)
+    def _answered(self, status: int, lines: heads.Lines, figures: bytes, body: bytes) -> bool:
+        return not self._shared and self._cycle.answer(status, lines, body, figures)
 
-    async def _answer(self, status: int, lines: heads.Lines, body: bytes) -> None:
-        if self._answered(status, lines, body):
+    async def _answer(self, status: int, lines: heads.Lines, figures: bytes, body: bytes) -> None:
+        if self._answered(status, lines, figures, body):
             return
-        await self._send({"type": "http.response.start", "status": status, "headers": heads.pairs(lines)})
+        await self._send({"type": "http.response.start", "status": status, "headers": heads.pairs(lines, figures)})
         await self._send({"type": "http.response.body", "body": body})
 
     def _record_refusal(self, key: CallerKey, error: GatewayError) -> None:

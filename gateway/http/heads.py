@@ -142,32 +142,31 @@ def line(header: tuple[bytes, bytes]) -> bytes:
     return b"%b: %b" % header
 
 
-def pairs(lines: Lines) -> Headers:
+def pairs(lines: Lines, figures: bytes = b"") -> Headers:
     """For those who ask for names and values."""
-    parted = [each.partition(b": ") for each in lines]
+    parted = [each.partition(b": ") for each in (*lines, *figures.split(b"\r\n")[:-1])]
     return [(name, value) for name, _, value in parted]
 
 
 _ROOM_NAMES = {
     name: (
         b"x-ratelimit-limit-%b: " % name.encode(),
-        b"x-ratelimit-remaining-%b: " % name.encode(),
-        b"x-ratelimit-reset-%b: " % name.encode(),
-        b"x-ratelimit-reset-%b: 0ms" % name.encode(),
+        b"\r\nx-ratelimit-remaining-%b: " % name.encode(),
+        b"\r\nx-ratelimit-reset-%b: " % name.encode(),
+        b"\r\nx-ratelimit-reset-%b: 0ms\r\n" % name.encode(),
     )
     for name in ("requests", "tokens")
 }
 
 
-def room_lines(rooms: list[Room]) -> Lines:
-    lines: Lines = []
+def room_figures(rooms: list[Room]) -> bytes:
+    figures = b""
     for room in rooms:
         limit, remaining, reset, reset_now = _ROOM_NAMES[room.dimension]
-        lines.append(b"%b%d" % (limit, room.limit))
-        lines.append(b"%b%d" % (remaining, room.remaining))
         at_once = room.reset_s < 0.0005  # as most limits are far away
-        lines.append(reset_now if at_once else b"%b%b" % (reset, duration_text(room.reset_s)))
-    return lines
+        ends = reset_now if at_once else b"%b%b\r\n" % (reset, duration_text(room.reset_s))
+        figures += b"%b%d%b%d%b" % (limit, room.limit, remaining, room.remaining, ends)
+    return figures
 
 
 def retry_headers(retry_after_s: float | None, *, again: bool) -> Headers:
