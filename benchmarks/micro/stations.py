@@ -16,7 +16,7 @@ from gateway.domain.request import Caller
 from gateway.domain.routing import Conditions, Session, plan
 from gateway.domain.sticky import opening_key
 from gateway.domain.tokens import estimate
-from gateway.formats.journal import line_of
+from gateway.formats.journal import write_line
 from gateway.http import heads
 from gateway.pipeline.admission import admit
 from gateway.pipeline.trace import Trace, record_of
@@ -68,12 +68,12 @@ async def measure() -> list[tuple[str, float]]:
 
     head = dict(HEAD)
     rooms = [Room("requests", 100, 99, 0.6), Room("tokens", 100_000, 99_000, 0.6)]
-    opened = Opened("req_1.1", 1.5, 19, 500, 219)
+    opened, line = Opened("req_1.1", 1.5, 19, 500, 219), bytearray()
     entry = Entry("req_1.1", EntryKind.POST, "req_1", "demo", "k", 1.5, 2.5, "boot", "assistant", "a", "gpt-4.1")
     return [
         ("1 door: key and terms of a head", timed_us(lambda: (heads.bearer(head), heads.SPOKEN.isdisjoint(head)))),
         ("1 door: request id", timed_us(heads.new_request_id)),
-        ("1 door: lines of rates, and an amount", timed_us(lambda: (heads.room_lines(rooms), usd_digits(125_000)))),
+        ("1 door: figures of rates, and an amount", timed_us(lambda: (heads.room_figures(rooms), usd_digits(125_000)))),
         ("1 door: a key that is known", timed_us(lambda: desk.keys.find(b"demo-key-1234567890"))),
         ("2 interpreter: members of a body", timed_us(lambda: members_of(REQUEST))),
         ("2 interpreter: tokens of a text", timed_us(lambda: estimate(REQUEST))),
@@ -85,7 +85,7 @@ async def measure() -> list[tuple[str, float]]:
         ("6 translator: request", timed_us(lambda: openai.encode_request(request, deployment, 1.0, "req_1"))),
         ("6 translator: whole reply", timed_us(lambda: openai.decode_reply(request, REPLY))),
         ("8 relay: decode a stream of 31 events", timed_us(lambda: openai.decode_stream().feed(stream))),
-        ("9 cashier: a line of the journal", timed_us(lambda: line_of(opened, 1))),
+        ("9 cashier: a line of the journal", timed_us(lambda: write_line(line, opened, 1))),
         ("9 books: a row of the ledger", timed_us(lambda: row_of(entry))),
         ("9 cashier: the record", timed_us(lambda: record_of(trace, caller, request, 1.0))),
         ("10 chronicler: metrics", timed_us(lambda: desk.recorder.record(record_of(trace, caller, request, 1.0)))),
