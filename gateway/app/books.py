@@ -20,7 +20,8 @@ from gateway.stores.bank import OwnBank
 from gateway.stores.bookkeeper import Bookkeeper
 from gateway.stores.journal import FileJournal, NoJournal
 
-FOLLOW_S = 0.1
+FOLLOW_S = 0.25
+"""The ledger is so much behind: each of its turns costs, also requests that wait for the interpreter."""
 TEND_S = 0.25
 SETTLE_S = 10.0
 LOOKS = 5

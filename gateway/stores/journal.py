@@ -23,8 +23,8 @@ CLOSING_BYTES = 64 * 1024
 SPARE_MAX = 4
 """Segments that are kept for the journal to go on in: their pages are there, a new file's are faults one by one."""
 
-RECENT_MAX = 4096
-"""Lines that are kept in memory as well: twice what comes between two looks of the ledger's writer at full load."""
+RECENT_MAX = 8192
+"""Lines that are kept in memory as well: what comes between two turns of the ledger's writer at full load."""
 
 _LOCK = ".lock"
 _SEGMENT = ".journal"
