@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 git ls-files -z | grep -zvE '^(gateway|sdk_client|agent_runtime)/' | xargs -0 cp --parents -t "$work"
 cd "$work"
 # Rooms that are compiled, and what is served from them; those whose tests read the source, or run other programs, are not.
-rooms=(admin app chaos cli config dialects domain door money pipeline providers rows sim stores telemetry upstream)
+rooms=(admin app chaos cli config dialects domain door formats money pipeline providers rows sim stores telemetry upstream)
 [ $# -gt 0 ] || set -- "${rooms[@]/#/tests/}"
 export PYTHONPATH
 PYTHONPATH=$(echo "$fast"/lib/python3.*/site-packages)
