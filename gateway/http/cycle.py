@@ -153,7 +153,10 @@ class DoorCycle:
         return None if self.disconnected or self.response_complete else self._take()
 
     def answer(self, status: int, lines: heads.Lines, body: bytes, figures: bytes = b"") -> bool:
-        """The whole response at once; False where it has to wait for the client, thus for `send`."""
+        """The whole response at once; False where it has to wait for the client, thus for `send`.
+
+        `figures` are whole lines that nobody else's text is in: they are sent as they are, `lines` are looked through.
+        """
         if self.disconnected:
             return True
         if self.flow.write_paused or self.response_started:

@@ -160,6 +160,7 @@ _ROOM_NAMES = {
 
 
 def room_figures(rooms: list[Room]) -> bytes:
+    """Whole lines, each with its end."""
     figures = b""
     for room in rooms:
         limit, remaining, reset, reset_now = _ROOM_NAMES[room.dimension]
