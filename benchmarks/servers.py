@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -202,7 +203,7 @@ prices:
 def gateway(
     upstream_port: int, command: str = ".venv/bin/meterway", accounts: str = "embedded"
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Ours, as a user runs it; the access log goes to a file."""
+    """Ours, as a user runs it; the access log goes to a file. What it left on the disk goes at the end."""
     port = free_port()
     path = gateway_config(port, upstream_port, accounts)
     env = {
@@ -217,6 +218,8 @@ def gateway(
         yield port, process
     finally:
         stop(process)
+    for left in WORK.glob(f"gateway-{port}.*"):  # gigabytes in a day; of a failed run they tell why
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 async def _answer(port: int, body: bytes) -> bytes:

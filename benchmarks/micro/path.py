@@ -59,6 +59,9 @@ class _Wire(asyncio.Transport):
         if not data.startswith(b"HTTP/1.1 200"):
             raise AssertionError(data)
 
+    def is_closing(self) -> bool:
+        return False
+
 
 class _Answer:
     """A provider that answers at once."""
@@ -88,7 +91,7 @@ async def whole_path(count: int, *, log: bool) -> float:
     made.door.desk.upstream = _Answer()  # type: ignore[assignment]  # stands for HttpUpstream
     await made.doorkeeper.begin(None, made.door.catalog)
     loop = asyncio.get_running_loop()
-    flow = Flow(_Wire(), loop, 60.0)
+    flow = Flow(_Wire(), loop, made.server.listener.outbox, 60.0)
     head = RequestHead()
     head.method, head.path, head.headers = b"POST", b"/v1/chat/completions", HEAD
     door = made.door

@@ -122,7 +122,7 @@ class DoorCycle:
         if self.event_stream:
             self.comment(b":\n\n")
         elif not self.response_started and self.head.version != "1.0":
-            self.flow.transport.write(CONTINUE)
+            self.flow.write(CONTINUE)
 
     # What the application asks.
 
@@ -142,7 +142,7 @@ class DoorCycle:
     async def next_body(self) -> bytes | None:
         """What has come of the body since the last call, at least something; None when no more is to be had."""
         if self._continue_due and not self.flow.transport.is_closing():
-            self.flow.transport.write(CONTINUE)
+            self.flow.write(CONTINUE)
             self._continue_due = False
         if not (self.disconnected or self.response_complete):
             self.flow.resume_reading()
@@ -187,15 +187,15 @@ class DoorCycle:
         """Invariant: every piece of an event stream ends with its event, so that a comment never stands inside one."""
         open_now = self.event_stream and self.response_started and not (self.response_complete or self._head)
         if open_now and not self.disconnected and not self.flow.write_paused:
-            self.flow.transport.write(self._framed(text))
+            self.flow.write(self._framed(text))
 
     def fail(self) -> None:
         """The application ended without an answer."""
         if self.response_started:
-            self.flow.transport.close()
+            self.flow.close()
         else:
             error = InternalError("the gateway failed; the operator finds the request by its id")
-            self.flow.transport.write(whole(error))
+            self.flow.write(whole(error))
         self.response_started = self.response_complete = True
         self.keep_alive = False
 
@@ -281,16 +281,16 @@ class DoorCycle:
         head = _STATUS_LINES[status] + self._listener.date_line + b"\r\n".join(lines)
         self.response_started = True
         if streamed or bodiless:
-            self.flow.transport.write(head)
+            self.flow.write(head)
         else:
             self._head = head
 
     def _write_body(self, body: bytes, *, more: bool) -> None:
         if self._chunked:
             pieces = self._framed(body) if body else b""
-            self.flow.transport.write(pieces if more else pieces + b"0\r\n\r\n")
+            self.flow.write(pieces if more else pieces + b"0\r\n\r\n")
         elif self.head.method != b"HEAD":
-            self.flow.transport.write(self._head + body)
+            self.flow.write(self._head + body)
             self._head = b""
         if not more:
             self._complete()

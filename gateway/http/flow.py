@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from gateway.outbox import Outbox
+
 STALL_BYTES = 16 * 1024
 """A reader that takes less than this within the stall time has stopped reading."""
 
@@ -15,6 +17,7 @@ class Flow:
     __slots__ = (
         "_drained",
         "_loop",
+        "_outbox",
         "_stall",
         "_stall_s",
         "_unsent_bytes",
@@ -25,13 +28,16 @@ class Flow:
         "write_paused",
     )
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, stall_s: float) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, outbox: Outbox, stall_s: float
+    ) -> None:
         self.transport = transport
         self.client = _address(transport.get_extra_info("peername"))
         self.server = _address(transport.get_extra_info("sockname"))
         self.read_paused = False
         self.write_paused = False
         self._loop = loop
+        self._outbox = outbox
         self._stall_s = stall_s
         self._stall: asyncio.TimerHandle | None = None
         self._unsent_bytes = 0
@@ -61,15 +67,28 @@ class Flow:
         self._wake()
         self._forget()
 
+    def write(self, data: bytes) -> None:
+        """At the end of the turn at the latest."""
+        self._outbox.put(self.transport, data)
+
+    def flush(self) -> None:
+        """Everything is with the transport now."""
+        self._outbox.flush()
+
     async def drain(self) -> None:
         """Until more may be written. Invariant: only the request that is being answered waits."""
         while self.write_paused:
             self._drained = self._loop.create_future()
             await self._drained
 
+    def close(self) -> None:
+        """Once everything is written."""
+        self.flush()
+        self.transport.close()
+
     def close_written(self) -> None:
         """Closes once everything is written, though not for a client that never takes it."""
-        self.transport.close()
+        self.close()
         if self._stall is None and self.transport.get_write_buffer_size():
             self._watch()
 

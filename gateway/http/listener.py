@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.http.addresses import Addresses
 from gateway.http.limits import DoorLimits
+from gateway.outbox import Outbox
 
 
 class Listener:
@@ -13,11 +14,12 @@ class Listener:
     `date_line` is the Date header of every answer, renewed once a second by the server.
     """
 
-    __slots__ = ("addresses", "connections", "date_line", "limits", "plain_paths", "refused", "tasks")
+    __slots__ = ("addresses", "connections", "date_line", "limits", "outbox", "plain_paths", "refused", "tasks")
 
     def __init__(self, limits: DoorLimits, plain_paths: frozenset[bytes]) -> None:
         self.limits = limits
         self.plain_paths = plain_paths
+        self.outbox = Outbox()
         self.addresses = Addresses(limits.connections_per_address)
         self.refused = {"address": 0, "all": 0}
         self.connections: set[Any] = set()

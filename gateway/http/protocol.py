@@ -65,10 +65,11 @@ class DoorProtocol(asyncio.Protocol):
     # Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        flow = self.flow = Flow(cast(asyncio.Transport, transport), self._loop, self._limits.send_stall_s)
+        listener = self._listener
+        flow = Flow(cast(asyncio.Transport, transport), self._loop, listener.outbox, self._limits.send_stall_s)
+        self.flow = flow
         self._parser = httptools.HttpRequestParser(self)
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # it is not read, and no fault
-        listener = self._listener
         listener.connections.add(self)
         over = len(listener.connections) - self._limits.connections
         if over > TURNED_AWAY_MAX or not self._enter("" if flow.client is None else flow.client[0]):
@@ -117,12 +118,16 @@ class DoorProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """The gateway is going down: what is being answered is the last."""
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
+            self.close()
         else:
             self.cycle.keep_alive = False
 
+    def close(self) -> None:
+        self._line.close()
+
     def eof_received(self) -> bool:
         """A client that only closed its writing side is still there; one that is gone answers a probe with a reset."""
+        self._line.flush()
         latest = self.cycle
         if not self._busy or self._in_head or latest is None or latest.more_body:
             return False
@@ -248,7 +253,7 @@ class DoorProtocol(asyncio.Protocol):
         try:
             await self._serve(cycle)
         except asyncio.CancelledError:
-            self.transport.close()
+            self._line.close()
             raise
         except Exception:  # noqa: BLE001 - the last line of defence
             _log.exception("the application failed")
@@ -317,7 +322,7 @@ class DoorProtocol(asyncio.Protocol):
         elif self._in_head:
             self._refuse(BodyTooSlow(f"the head did not arrive within {self._limits.head_timeout_s:g} s"))
         else:
-            self.transport.close()
+            self._line.close()
 
     def _body_late(self) -> None:
         """A pipelined request has all its time once it is its turn, as nothing of it is read before."""
@@ -352,7 +357,7 @@ class DoorProtocol(asyncio.Protocol):
 
     def _say(self, answer: bytes) -> None:
         self._last_word = b""
-        self.transport.write(answer)
+        self._line.write(answer)
         self._linger()
 
     def _stay(self, rest: bytes) -> None:
@@ -374,6 +379,7 @@ class DoorProtocol(asyncio.Protocol):
             return
         self._discarded_bytes = 0
         flow.resume_reading()
+        flow.flush()
         if flow.transport.can_write_eof():
             flow.transport.write_eof()
         self._arm(LINGER_S, flow.close_written)

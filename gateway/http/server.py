@@ -105,8 +105,8 @@ class DrainingServer(uvicorn.Server):
             for task in list(self.server_state.tasks):
                 task.cancel()
             await self._idle_or(asyncio.Event(), STOP_S)
-        for connection in list(self.server_state.connections):
-            connection.transport.close()
+        for connection in list(self.listener.connections):
+            connection.close()
 
     async def _idle_or(self, event: asyncio.Event, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError):

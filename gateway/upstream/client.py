@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import Origin, Provider
 from gateway.domain.failure import AttemptFailed, FailureKind, Sent
+from gateway.outbox import Outbox
 from gateway.ports import Clock, Upstream
 from gateway.upstream.connection import WRITE_BYTES, Connection
 from gateway.upstream.dial import Dialer, Opener, tcp
@@ -48,6 +49,7 @@ class HttpUpstream(Upstream):
         self._default = _Settings(None, connections_max)
         self._idle_s = idle_s
         self._egress = Egress()
+        self._outbox = Outbox()
         self._trust = Trust()
         self._dialer = Dialer(
             Names(resolver, self._now), policy, self._now, happy_eyeballs_s=happy_eyeballs_s, opener=opener
@@ -153,6 +155,6 @@ class HttpUpstream(Upstream):
             raise failed(FailureKind.POOL_FULL, "the gateway is closing its connections", Sent.NO)
         connections_max = self._settings.get(origin, self._default).connections_max
         loop = asyncio.get_running_loop()
-        pool = Pool(loop, self._now, connections_max=connections_max, idle_s=self._idle_s)
+        pool = Pool(loop, self._now, outbox=self._outbox, connections_max=connections_max, idle_s=self._idle_s)
         self._pools[origin] = pool
         return pool

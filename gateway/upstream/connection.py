@@ -9,6 +9,7 @@ import httptools
 from gateway.domain.call import UpstreamCall
 from gateway.domain.catalog import Origin
 from gateway.domain.failure import Failure, FailureKind, Sent
+from gateway.outbox import Outbox
 from gateway.upstream.exchange import Exchange, Phase
 from gateway.upstream.failures import describe, failed, malformed
 from gateway.upstream.watch import NEVER_S, Watch
@@ -31,6 +32,8 @@ class Owner(Protocol):
 
     @property
     def inbox(self) -> memoryview: ...
+    @property
+    def outbox(self) -> Outbox: ...
     def freed(self, connection: "Connection") -> None: ...
     def lost(self, connection: "Connection") -> None: ...
     def gone(self, connection: "Connection") -> None:
@@ -57,6 +60,7 @@ class Connection(asyncio.BufferedProtocol):
         "_keep_alive",
         "_loop",
         "_now",
+        "_outbox",
         "_owner",
         "_parser",
         "_quiet_bytes",
@@ -84,6 +88,7 @@ class Connection(asyncio.BufferedProtocol):
         self.watch = Watch(loop, now, self._due)
         self._owner = owner
         self._inbox = owner.inbox
+        self._outbox = owner.outbox
         self._small_inbox = owner.inbox[:STREAM_READ_BYTES]
         self._loop = loop
         self._now = now
@@ -125,7 +130,7 @@ class Connection(asyncio.BufferedProtocol):
         self._quiet_bytes = 0
         self._spoiled = False
         if len(call.body) <= WRITE_BYTES:
-            transport.write(head + call.body)
+            self._outbox.put(transport, head + call.body)
         else:
             self._unsent = True
             transport.write(head)
@@ -291,14 +296,17 @@ class Connection(asyncio.BufferedProtocol):
         transport = self._transport
         self.exchange = None
         self.served += 1
-        again = self._keep_alive and not self._spoiled and not self._unsent and transport is not None
-        if again and transport is not None and not transport.is_closing() and not transport.get_write_buffer_size():
+        again = self._keep_alive and not self._spoiled and not self._unsent
+        if again and transport is not None and not transport.is_closing() and self._written(transport):
             self.watch.due_s = NEVER_S
             self.resume_reading()
             self._owner.freed(self)
         else:
             self.drop()
         exchange.done()
+
+    def _written(self, transport: asyncio.Transport) -> bool:
+        return not transport.get_write_buffer_size() and not self._outbox.holds(transport)
 
     def _broken(self, exchange: Exchange, error: Exception) -> None:
         """Not HTTP. An answer that was complete before stands; the connection never does."""

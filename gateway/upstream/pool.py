@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.domain.failure import FailureKind, Sent
+from gateway.outbox import Outbox
 from gateway.upstream.connection import READ_BYTES, Connection
 from gateway.upstream.failures import failed
 
@@ -32,11 +33,13 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         now: Callable[[], float],
         *,
+        outbox: Outbox,
         connections_max: int,
         idle_s: float,
         waiters_max: int = WAITERS_MAX,
     ) -> None:
         self.connections_max = connections_max
+        self.outbox = outbox
         self.inbox = memoryview(bytearray(READ_BYTES))
         self._loop = loop
         self._now = now

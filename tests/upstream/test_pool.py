@@ -8,6 +8,7 @@ import pytest
 
 from gateway.domain.catalog import Origin
 from gateway.domain.failure import AttemptFailed, FailureKind
+from gateway.outbox import Outbox
 from gateway.upstream.connection import WRITE_BYTES, Connection
 from gateway.upstream.exchange import Phase
 from gateway.upstream.pool import Pool
@@ -38,7 +39,9 @@ class Hole:
 
 def pool_of(connections_max: int, *, idle_s: float = 15.0, waiters_max: int = 10) -> Pool:
     loop = asyncio.get_running_loop()
-    return Pool(loop, time.monotonic, connections_max=connections_max, idle_s=idle_s, waiters_max=waiters_max)
+    return Pool(
+        loop, time.monotonic, outbox=Outbox(), connections_max=connections_max, idle_s=idle_s, waiters_max=waiters_max
+    )
 
 
 async def connected(pool: Pool) -> tuple[Connection, Hole]:

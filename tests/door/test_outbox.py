@@ -1,0 +1,110 @@
+"""Writes of one turn of the loop: none is lost, none overtakes another, and few wait for nobody."""
+
+import asyncio
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.outbox import AT_ONCE, FEW, MANY, Outbox
+
+
+class Wire:
+    """A transport that notes what is written."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+def transport(wire: Wire) -> asyncio.Transport:
+    return cast(asyncio.Transport, wire)
+
+
+def write_many(outbox: Outbox, wire: Wire, count: int) -> None:
+    for number in range(count):
+        outbox.put(transport(wire), b"%d" % number)
+
+
+async def under_load() -> Outbox:
+    """One that has just seen a full turn."""
+    outbox, crowd = Outbox(), Wire()
+    write_many(outbox, crowd, AT_ONCE + FEW)
+    await asyncio.sleep(0)
+    assert len(crowd.written) == AT_ONCE + FEW
+    return outbox
+
+
+async def test_with_little_to_do_nothing_waits() -> None:
+    outbox, wire = Outbox(), Wire()
+    for number in range(AT_ONCE):
+        outbox.put(transport(wire), b"x")
+        assert len(wire.written) == number + 1
+
+
+async def test_under_load_what_is_written_in_a_turn_goes_out_at_its_end() -> None:
+    outbox, one, other = await under_load(), Wire(), Wire()
+    outbox.put(transport(one), b"1")
+    outbox.put(transport(other), b"2")
+    assert one.written == other.written == []
+    assert outbox.holds(transport(one))
+    await asyncio.sleep(0)
+    assert (one.written, other.written) == ([b"1"], [b"2"])
+    assert not outbox.holds(transport(one))
+
+
+async def test_many_do_not_wait_for_the_end_of_their_turn() -> None:
+    outbox, wire = await under_load(), Wire()
+    write_many(outbox, wire, MANY + 1)
+    assert len(wire.written) == MANY
+
+
+async def test_after_a_turn_with_few_nothing_waits_for_a_while() -> None:
+    outbox, wire = await under_load(), Wire()
+    outbox.put(transport(wire), b"alone")
+    await asyncio.sleep(0)
+    outbox.put(transport(wire), b"and another")
+    assert wire.written == [b"alone", b"and another"]
+
+
+async def test_who_closes_flushes_first_and_what_is_lost_takes_nothing() -> None:
+    outbox, closed, lost = await under_load(), Wire(), Wire()
+    outbox.put(transport(closed), b"last word")
+    outbox.flush()
+    outbox.put(transport(lost), b"to nobody")
+    lost.closing = True
+    await asyncio.sleep(0)
+    assert (closed.written, lost.written) == ([b"last word"], [])
+
+
+@given(
+    steps=st.lists(
+        st.one_of(st.integers(0, 3), st.sampled_from(["turn", "flush", "crowd"])),
+        max_size=60,
+    )
+)
+def test_each_wire_gets_its_writes_in_their_order_and_all_of_them(steps: list[int | str]) -> None:
+    async def programme() -> None:
+        outbox, wires, crowd = Outbox(), [Wire() for _ in range(4)], Wire()
+        told: list[list[bytes]] = [[] for _ in wires]
+        for number, step in enumerate(steps):
+            if step == "turn":
+                await asyncio.sleep(0)
+            elif step == "flush":
+                outbox.flush()
+            elif step == "crowd":
+                write_many(outbox, crowd, AT_ONCE)
+            else:
+                at = int(step)
+                told[at].append(b"%d" % number)
+                outbox.put(transport(wires[at]), b"%d" % number)
+        await asyncio.sleep(0)
+        assert [wire.written for wire in wires] == told
+
+    asyncio.run(programme())
