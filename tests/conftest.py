@@ -7,6 +7,8 @@ import random
 import pytest
 from hypothesis import HealthCheck, settings
 
+from gateway import outbox
+
 SEED = int(os.environ.get("METERWAY_TEST_SEED", "20261122"))
 
 settings.register_profile(
@@ -23,6 +25,14 @@ def pytest_report_header() -> str:
 def seeded() -> None:
     """Dice of the standard library start from the printed seed in every test."""
     random.seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def bunched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms that run on both loops write on uvloop as under load: always at the end of a turn."""
+    if "[uvloop" in request.node.name:
+        monkeypatch.setattr(outbox, "AT_ONCE", 0)
+        monkeypatch.setattr(outbox, "FEW", 0)
 
 
 def pytest_collection_finish() -> None:

@@ -3,10 +3,21 @@
 import asyncio
 from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import outbox as room
+from gateway.http.cycle import DoorCycle
+from gateway.http.limits import DoorLimits
+from gateway.http.listener import Listener
+from gateway.http.protocol import DoorProtocol
 from gateway.outbox import AT_ONCE, FEW, MANY, Outbox
+
+
+@pytest.fixture(autouse=True)
+def bunched() -> None:
+    """As it is."""
 
 
 class Wire:
@@ -21,6 +32,15 @@ class Wire:
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def get_extra_info(self, name: str) -> None:
+        """Nothing is known of it."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 def transport(wire: Wire) -> asyncio.Transport:
@@ -81,6 +101,37 @@ async def test_who_closes_flushes_first_and_what_is_lost_takes_nothing() -> None
     lost.closing = True
     await asyncio.sleep(0)
     assert (closed.written, lost.written) == ([b"last word"], [])
+
+
+async def answered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> DoorProtocol:
+    """A connection whose answer waits for the end of the turn."""
+    monkeypatch.setattr(room, "AT_ONCE", 0)
+
+    async def serve(cycle: DoorCycle) -> None:
+        cycle.answer(200, [b"content-length: 2"], b"hi")
+
+    protocol = DoorProtocol(Listener(DoorLimits(), frozenset({b"/"})), serve, asyncio.get_running_loop())
+    protocol.connection_made(transport(wire))
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await asyncio.sleep(0)
+    assert protocol.cycle is not None
+    assert protocol.cycle.response_complete
+    assert not wire.written
+    return protocol
+
+
+async def test_a_client_that_closes_its_side_in_that_turn_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire()
+    protocol = await answered(wire, monkeypatch)
+    assert not protocol.eof_received(), "its transport closes the connection then"
+    assert [written[-2:] for written in wire.written] == [b"hi"]
+
+
+async def test_a_gateway_that_goes_down_in_that_turn_answers_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire()
+    protocol = await answered(wire, monkeypatch)
+    protocol.shutdown()
+    assert ([written[-2:] for written in wire.written], wire.closing) == ([b"hi"], True)
 
 
 @given(

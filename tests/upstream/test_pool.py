@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway import outbox
 from gateway.domain.catalog import Origin
 from gateway.domain.failure import AttemptFailed, FailureKind
 from gateway.outbox import Outbox
@@ -150,4 +151,20 @@ async def test_writing_goes_on_when_the_socket_takes_more() -> None:
     connection.data_received(OK)
     assert not hole.closing
     assert pool.stats().idle == 1
+    await pool.close(0)
+
+
+async def test_an_answer_before_its_request_is_written_is_the_last_on_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer to the request would else go to the next one."""
+    monkeypatch.setattr(outbox, "AT_ONCE", 0)
+    pool = pool_of(1)
+    connection, hole = await connected(pool)
+    exchange = connection.start(call_to(ORIGIN), b"POST / HTTP/1.1\r\n\r\n")
+    connection.data_received(OK)
+    assert exchange.phase is Phase.DONE
+    assert pool.take_idle() is None
+    await asyncio.sleep(0)
+    assert (hole.closing, hole.written) == (True, b"")
     await pool.close(0)
