@@ -1,6 +1,9 @@
 """What is written within one turn of the event loop goes out side by side."""
 
 import asyncio
+import logging
+
+_log = logging.getLogger("meterway")
 
 MANY = 16
 """Writes that do not wait for the end of their turn: their reader should not either."""
@@ -44,11 +47,15 @@ class Outbox:
         return any(waiting is transport for waiting, _ in self._waiting)
 
     def flush(self) -> None:
-        """Writes what waits; what is left of a connection that was lost takes nothing."""
+        """Writes what waits; what is left of a connection that was lost takes nothing, and costs no other its write."""
         waiting, self._waiting = self._waiting, []
         for transport, data in waiting:
             if not transport.is_closing():
-                transport.write(data)
+                try:
+                    transport.write(data)
+                except RuntimeError:
+                    _log.exception("a connection that takes nothing more is closed")
+                    transport.abort()
 
     def _end_turn(self) -> None:
         if self._turn_writes < FEW:

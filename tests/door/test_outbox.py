@@ -36,6 +36,9 @@ class Wire:
     def close(self) -> None:
         self.closing = True
 
+    def abort(self) -> None:
+        self.closing = True
+
     def get_extra_info(self, name: str) -> None:
         """Nothing is known of it."""
 
@@ -101,6 +104,21 @@ async def test_who_closes_flushes_first_and_what_is_lost_takes_nothing() -> None
     lost.closing = True
     await asyncio.sleep(0)
     assert (closed.written, lost.written) == ([b"last word"], [])
+
+
+class Ended(Wire):
+    """As of a transport whose writing side was closed."""
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("Cannot call write() after write_eof()")
+
+
+async def test_a_connection_that_refuses_a_write_costs_no_other_its_own() -> None:
+    outbox, ended, other = await under_load(), Ended(), Wire()
+    outbox.put(transport(ended), b"too late")
+    outbox.put(transport(other), b"in time")
+    await asyncio.sleep(0)
+    assert (ended.closing, other.written) == (True, [b"in time"])
 
 
 async def answered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> DoorProtocol:
