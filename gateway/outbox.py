@@ -12,7 +12,7 @@ FEW = 2
 """Fewer in a turn are not worth the wait."""
 
 AT_ONCE = 64
-"""After a turn with few, so many are written as they come, before another turn is tried."""
+"""After a turn with few, so many are written as they come, before another turn is looked at."""
 
 
 class Outbox:
@@ -20,13 +20,14 @@ class Outbox:
 
     A write wakes the reader at the other end, which costs as much as the write itself where that sleeps on another
     core. Under load it is woken once for several: what is written within a turn of the loop waits for the turn's end.
-    Whoever closes a transport flushes first.
+    A turn is only counted first, so that a caller who is alone never waits. Whoever closes a transport flushes first.
     """
 
-    __slots__ = ("_at_once", "_turn_writes", "_waiting")
+    __slots__ = ("_at_once", "_bunches", "_turn_writes", "_waiting")
 
     def __init__(self) -> None:
         self._at_once = AT_ONCE
+        self._bunches = FEW == 0
         self._turn_writes = 0
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
@@ -38,6 +39,9 @@ class Outbox:
         if not self._turn_writes:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._turn_writes += 1
+        if not self._bunches:
+            transport.write(data)
+            return
         self._waiting.append((transport, data))
         if len(self._waiting) >= MANY:
             self.flush()
@@ -58,7 +62,8 @@ class Outbox:
                     transport.abort()
 
     def _end_turn(self) -> None:
-        if self._turn_writes < FEW:
+        self._bunches = self._turn_writes >= FEW
+        if not self._bunches:
             self._at_once = AT_ONCE
         self._turn_writes = 0
         self.flush()

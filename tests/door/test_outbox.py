@@ -64,11 +64,12 @@ async def under_load() -> Outbox:
     return outbox
 
 
-async def test_with_little_to_do_nothing_waits() -> None:
+async def test_who_is_alone_never_waits() -> None:
     outbox, wire = Outbox(), Wire()
-    for number in range(AT_ONCE):
+    for number in range(3 * AT_ONCE):
         outbox.put(transport(wire), b"x")
         assert len(wire.written) == number + 1
+        await asyncio.sleep(0)
 
 
 async def test_under_load_what_is_written_in_a_turn_goes_out_at_its_end() -> None:
@@ -124,6 +125,7 @@ async def test_a_connection_that_refuses_a_write_costs_no_other_its_own() -> Non
 async def answered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> DoorProtocol:
     """A connection whose answer waits for the end of the turn."""
     monkeypatch.setattr(room, "AT_ONCE", 0)
+    monkeypatch.setattr(room, "FEW", 0)
 
     async def serve(cycle: DoorCycle) -> None:
         cycle.answer(200, [b"content-length: 2"], b"hi")
@@ -168,7 +170,7 @@ def test_each_wire_gets_its_writes_in_their_order_and_all_of_them(steps: list[in
             elif step == "flush":
                 outbox.flush()
             elif step == "crowd":
-                write_many(outbox, crowd, AT_ONCE)
+                write_many(outbox, crowd, AT_ONCE + FEW)
             else:
                 at = int(step)
                 told[at].append(b"%d" % number)

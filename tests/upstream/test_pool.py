@@ -159,6 +159,7 @@ async def test_an_answer_before_its_request_is_written_is_the_last_on_its_connec
 ) -> None:
     """The answer to the request would else go to the next one."""
     monkeypatch.setattr(outbox, "AT_ONCE", 0)
+    monkeypatch.setattr(outbox, "FEW", 0)
     pool = pool_of(1)
     connection, hole = await connected(pool)
     exchange = connection.start(call_to(ORIGIN), b"POST / HTTP/1.1\r\n\r\n")
