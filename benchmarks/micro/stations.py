@@ -17,7 +17,7 @@ from gateway.domain.routing import Conditions, Session, plan
 from gateway.domain.sticky import opening_key
 from gateway.domain.tokens import estimate
 from gateway.formats.journal import write_line
-from gateway.http import heads
+from gateway.http import heads, response_head
 from gateway.pipeline.admission import admit
 from gateway.pipeline.trace import Trace, record_of
 from gateway.providers import openai
@@ -73,7 +73,10 @@ async def measure() -> list[tuple[str, float]]:
     return [
         ("1 door: key and terms of a head", timed_us(lambda: (heads.bearer(head), heads.SPOKEN.isdisjoint(head)))),
         ("1 door: request id", timed_us(heads.new_request_id)),
-        ("1 door: figures of rates, and an amount", timed_us(lambda: (heads.room_figures(rooms), usd_digits(125_000)))),
+        (
+            "1 door: figures of rates, and an amount",
+            timed_us(lambda: (response_head.room_figures(rooms), usd_digits(125_000))),
+        ),
         ("1 door: a key that is known", timed_us(lambda: desk.keys.find(b"demo-key-1234567890"))),
         ("2 interpreter: members of a body", timed_us(lambda: members_of(REQUEST))),
         ("2 interpreter: tokens of a text", timed_us(lambda: estimate(REQUEST))),

@@ -26,7 +26,8 @@ from gateway.domain.budget import Crossing
 from gateway.domain.catalog import Secret
 from gateway.domain.errors import InvalidKey
 from gateway.filing import DirectoryStore
-from gateway.http.door import ENDPOINTS, Door
+from gateway.http.door import Door
+from gateway.http.endpoints import BY_PATH
 from gateway.http.limits import DoorLimits
 from gateway.http.other import other_routes
 from gateway.http.server import DrainingServer, asgi, server_for
@@ -44,7 +45,7 @@ from gateway.upstream.names import Resolver, system_resolver
 
 _log = logging.getLogger("meterway")
 
-PLAIN_PATHS = frozenset(path.encode() for path in (*ENDPOINTS, "/v1/models", "/health/live", "/health/ready", "/"))
+PLAIN_PATHS = frozenset({*BY_PATH, b"/v1/models", b"/health/live", b"/health/ready", b"/"})
 ADMIN_PATHS = frozenset({b"/metrics", b"/health/live"})
 MEMORY = "memory"
 RESERVED_FILES = 128

@@ -6,7 +6,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from gateway.domain.errors import GatewayError, InternalError
-from gateway.http import heads
+from gateway.http import heads, response_head
 from gateway.http.flow import Address, Flow
 from gateway.http.inspection import RequestHead
 from gateway.http.listener import Listener
@@ -152,7 +152,7 @@ class DoorCycle:
             self._news = False
         return None if self.disconnected or self.response_complete else self._take()
 
-    def answer(self, status: int, lines: heads.Lines, body: bytes, figures: bytes = b"") -> bool:
+    def answer(self, status: int, lines: response_head.Lines, body: bytes, figures: bytes = b"") -> bool:
         """The whole response at once; False where it has to wait for the client, thus for `send`.
 
         `figures` are whole lines that nobody else's text is in: they are sent as they are, `lines` are looked through.
@@ -165,7 +165,7 @@ class DoorCycle:
         self._write_body(body, more=False)
         return True
 
-    def open(self, status: int, lines: heads.Lines, figures: bytes = b"") -> bool:
+    def open(self, status: int, lines: response_head.Lines, figures: bytes = b"") -> bool:
         """The head of a stream; False as for `answer`."""
         if self.disconnected:
             return True
@@ -254,15 +254,15 @@ class DoorCycle:
         self.unread_bytes = 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _begin_as_told(self, status: int, headers: heads.Headers) -> None:
+    def _begin_as_told(self, status: int, headers: response_head.Headers) -> None:
         """What an application says of the connection is ours to do."""
         if _CLOSE in headers:
             headers.remove(_CLOSE)
             self.keep_alive = False
         sized = any(name == b"content-length" for name, _ in headers)
-        self._begin(status, [heads.line(header) for header in headers], b"", sized=sized)
+        self._begin(status, [response_head.line(header) for header in headers], b"", sized=sized)
 
-    def _begin(self, status: int, lines: heads.Lines, figures: bytes, *, sized: bool) -> None:
+    def _begin(self, status: int, lines: response_head.Lines, figures: bytes, *, sized: bool) -> None:
         """`sized`: there is a content-length, and one body follows; otherwise a stream."""
         self._continue_due = False
         bodiless = self.head.method == b"HEAD"
@@ -308,12 +308,12 @@ class DoorCycle:
 def whole(error: GatewayError) -> bytes:
     """An answer and the end of its connection, for what the application does not see or could not answer."""
     body = failures.body_of(error)
-    headers: heads.Headers = [
+    headers: response_head.Headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", heads.new_request_id().encode()),
-        *heads.retry_headers(error.retry_after_s, again=error.again),
+        *response_head.retry_headers(error.retry_after_s, again=error.again),
         (b"connection", b"close"),
     ]
-    lines = b"".join([heads.line(header) + b"\r\n" for header in headers])
+    lines = b"".join([response_head.line(header) + b"\r\n" for header in headers])
     return _STATUS_LINES[failures.status_of(error)] + lines + b"\r\n" + body

@@ -3,71 +3,38 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gateway.domain.catalog import CallerKey, Catalog, Tenant
 from gateway.domain.errors import (
-    BodyTooLarge,
     ClientGone,
     Draining,
     GatewayError,
     InvalidKey,
-    InvalidRequest,
     KeyReused,
     MethodNotAllowed,
     Overloaded,
 )
 from gateway.domain.money import usd_digits
-from gateway.domain.request import Caller, Dialect, ModelRequest, Needs, Operation, Priority
-from gateway.http import heads, once
+from gateway.domain.request import Caller, Dialect, ModelRequest, Operation, Priority
+from gateway.http import bodies, heads, once, response_head
 from gateway.http.cycle import DoorCycle, Message
+from gateway.http.endpoints import BY_PATH, Endpoint
 from gateway.http.guard import StreamGuard
 from gateway.http.limits import DoorLimits
+from gateway.http.response_head import Lines
 from gateway.pipeline.desk import Desk
 from gateway.pipeline.exchange import Exchange
 from gateway.pipeline.replays import Claimed, Mismatch, SharedAnswer
 from gateway.pipeline.trace import Trace, record_of
-from gateway.wire import anthropic_messages, embeddings, failures, openai_chat, openai_responses
-
-OFF_LOOP_BYTES = 256 * 1024
-"""Larger bodies are parsed in a thread, so that they do not hold up the others."""
-PARSERS = 2
+from gateway.wire import failures
 
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-DROPPED_BYTES_MAX = 1_000
 NOBODY = CallerKey("", b"", Tenant(""))
-_JSON = b"content-type: application/json"
-_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
-_STREAM_HEAD = (heads.line(_EVENTS), b"cache-control: no-cache", b"x-accel-buffering: no")
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One model operation in one dialect, and the request headers that belong to it."""
-
-    operation: Operation
-    parse: Callable[[bytes], ModelRequest]
-    dialect: Dialect = Dialect.OPENAI
-    headers: tuple[bytes, ...] = ()
-
-    def unread(self) -> ModelRequest:
-        """Stands for a request that was refused before it was understood."""
-        return ModelRequest(self.operation, self.dialect, "", {}, Needs())
-
-
-ENDPOINTS: dict[str, Endpoint] = {
-    "/v1/chat/completions": Endpoint(Operation.CHAT, openai_chat.parse),
-    "/v1/embeddings": Endpoint(Operation.EMBEDDINGS, embeddings.parse),
-    "/v1/responses": Endpoint(Operation.CHAT, openai_responses.parse, Dialect.RESPONSES),
-    "/v1/messages": Endpoint(Operation.CHAT, anthropic_messages.parse, Dialect.ANTHROPIC, anthropic_messages.HEADERS),
-    "/v1/messages/count_tokens": Endpoint(Operation.COUNT_TOKENS, anthropic_messages.parse_count, Dialect.ANTHROPIC),
-}
-
-_BY_PATH = {path.encode(): endpoint for path, endpoint in ENDPOINTS.items()}
 
 
 class Door:
@@ -82,11 +49,13 @@ class Door:
         self.limits = limits
         self.draining = False
         self.shed: frozenset[Priority] = frozenset()
-        self.parsers = ThreadPoolExecutor(PARSERS, "parser")  # of its own: the loop's threads may all wait for SQL
+        self.parsers = ThreadPoolExecutor(
+            bodies.PARSERS, "parser"
+        )  # of its own: the loop's threads may all wait for SQL
         self._other = other
 
     def serve(self, cycle: DoorCycle) -> Awaitable[None]:
-        endpoint = _BY_PATH.get(cycle.head.path)
+        endpoint = BY_PATH.get(cycle.head.path)
         if endpoint is None:
             return self._other(cycle.scope(), cycle.receive, cycle.send)
         return Visit(self, endpoint, cycle, cycle.send).serve()
@@ -159,10 +128,11 @@ class Visit:
             caller = self._caller(key)
             if caller.priority in self._door.shed:
                 raise Overloaded("the gateway's memory is nearly full; retry shortly", retry_after_s=1.0)
-            self._check_body()
-            request = self._at_hand()
+            limit = self._door.limits.body_bytes
+            bodies.check(self._head, limit)
+            request = bodies.at_hand(self._cycle, self._endpoint.parse, limit)
             if request is None:
-                request = await self._awaited()
+                request = await bodies.awaited(self._cycle, self._endpoint.parse, limit, self._door.parsers)
         except GatewayError as error:
             self._record_refusal(key, error)
             await self._refuse(error)
@@ -190,7 +160,7 @@ class Visit:
             self._record_refusal(caller.key, error)
             await self._refuse(error)
             return
-        await self._answer(200, [_JSON, _length(body), *self._named()], b"", body)
+        await self._answer(200, [response_head.JSON, response_head.length(body), *self._named()], b"", body)
         self._desk.recorder.record(record_of(exchange.trace, caller, request, self._desk.clock.monotonic_s()))
 
     async def _exchange(self, caller: Caller, request: ModelRequest) -> bool:
@@ -252,7 +222,7 @@ class Visit:
         at = 0
         while (message := await answer.message(at)) is not None:
             at += 1
-            if at == 1 and _EVENTS in message["headers"]:
+            if at == 1 and response_head.EVENTS in message["headers"]:
                 self._cycle.event_stream = True
             shown = message if replay is None else once.replayed(message, answer, self._id, ended=replay)
             await self._send(shown)
@@ -300,88 +270,38 @@ class Visit:
             traceparent=heads.traceparent_of(head),
         )
 
-    def _check_body(self) -> None:
-        """What the head says of it."""
-        limit = self._door.limits.body_bytes
-        declared = self._head.get(b"content-length")
-        if declared is not None and (not declared.isdigit() or int(declared[:16]) > limit):
-            raise BodyTooLarge(f"the body is {declared[:20].decode('latin-1')} bytes; the limit is {limit}")
-        encoding = self._head.get(b"content-encoding")
-        if encoding is not None and encoding.lower() != b"identity":
-            raise InvalidRequest(f"content-encoding {encoding[:40].decode('latin-1')!r} is not served; send plain JSON")
-
-    def _at_hand(self) -> ModelRequest | None:
-        """The request of a small body that is here, as most are; without an await."""
-        cycle = self._cycle
-        if cycle.more_body or cycle.unread_bytes > min(OFF_LOOP_BYTES, self._door.limits.body_bytes):
-            return None
-        body = cycle.whole_body()
-        return None if body is None else self._endpoint.parse(body)
-
-    async def _awaited(self) -> ModelRequest:
-        limit = self._door.limits.body_bytes
-        pieces: list[bytes] = []
-        size, more = 0, True
-        while more and size <= limit:
-            piece = await self._cycle.next_body()
-            if piece is None:
-                raise ClientGone("the client left before it had sent its request")
-            pieces.append(piece)
-            size += len(piece)
-            more = self._cycle.more_body
-        if size > limit:
-            raise BodyTooLarge(f"the body is larger than the limit of {limit} bytes")
-        body = b"".join(pieces)
-        if size > OFF_LOOP_BYTES:
-            return await asyncio.get_running_loop().run_in_executor(self._door.parsers, self._endpoint.parse, body)
-        return self._endpoint.parse(body)
-
-    def _whole(self, exchange: Exchange) -> tuple[heads.Lines, bytes, bytes]:
+    def _whole(self, exchange: Exchange) -> tuple[Lines, bytes, bytes]:
         """Head and body. The exchange is settled by now: what the client receives is on record."""
         reply = exchange.reply
         if reply is None:
             raise AssertionError("a whole answer is sent after its exchange")
-        lines = [_JSON, _length(reply.body)]
+        lines = [response_head.JSON, response_head.length(reply.body)]
         figures = self._account(exchange, lines)
         if (cost := exchange.trace.cost_nano_usd) is not None:
             figures += b"x-gateway-cost-usd: %b\r\n" % usd_digits(cost)
         return lines, figures, reply.body
 
-    def _named(self) -> heads.Lines:
+    def _named(self) -> Lines:
         """The request's id, by the name that the dialect's clients look for too."""
         request_id = self._id.encode()
         named = b"x-request-id: " + request_id
         return [named, b"request-id: " + request_id] if self._endpoint.dialect is Dialect.ANTHROPIC else [named]
 
-    def _account(self, exchange: Exchange, lines: heads.Lines) -> bytes:
-        """Adds what happened to the response's head, and tells its figures: whole lines that are digits of ours."""
-        trace = exchange.trace
-        overhead_s = self._desk.clock.monotonic_s() - self._started_s - trace.upstream_s
+    def _account(self, exchange: Exchange, lines: Lines) -> bytes:
+        overhead_s = self._desk.clock.monotonic_s() - self._started_s - exchange.trace.upstream_s
         lines += self._named()
-        if trace.dropped:
-            lines.append(b"x-gateway-dropped: " + heads.safe(", ".join(trace.dropped))[:DROPPED_BYTES_MAX])
-        if exchange.target is not None:
-            lines.append(heads.target_line(exchange.target))
-        if trace.provider_switched:
-            lines.append(b"x-gateway-provider-switched: true")
-        overhead = heads.two_decimals(max(0.0, overhead_s) * 1000)
-        figures = b"x-gateway-attempts: %d\r\nx-gateway-overhead-ms: %b\r\n" % (len(trace.attempts), overhead)
-        if exchange.gates.rates:
-            figures += heads.room_figures(self._desk.quota.rooms(exchange.gates))
-        if exchange.output_limit is not None:
-            figures += b"x-gateway-output-limit: %d\r\n" % exchange.output_limit
-        if (left := exchange.budget_left_nano_usd) is not None:
-            figures += b"x-gateway-budget-remaining-usd: %b\r\n" % usd_digits(left)
-        return figures
+        return response_head.account(exchange, self._desk.quota, overhead_s, lines)
 
     async def _stream(self, exchange: Exchange) -> None:
-        lines = list(_STREAM_HEAD)
+        lines = list(response_head.STREAM)
         figures = self._account(exchange, lines)
         cycle = None if self._shared else self._cycle
         if cycle is not None:
             cycle.event_stream = True
         if cycle is None or not cycle.open(200, lines, figures):
-            await self._send({"type": "http.response.start", "status": 200, "headers": heads.pairs(lines, figures)})
+            await self._send(
+                {"type": "http.response.start", "status": 200, "headers": response_head.pairs(lines, figures)}
+            )
         exchange.trace.committed = True
         guard = StreamGuard(self._send, cycle, self._door.limits.heartbeat_s)
         try:
@@ -415,27 +335,33 @@ class Visit:
     async def _refuse(self, error: GatewayError, exchange: Exchange | None = None) -> None:
         body = failures.body_of(error, self._endpoint.dialect, self._id)
         attempts = len(exchange.trace.attempts) if exchange is not None else 0
-        lines, figures = [_JSON, _length(body)], b""
+        lines, figures = [response_head.JSON, response_head.length(body)], b""
         if exchange is None:
             lines += self._named()
         else:
             figures = self._account(exchange, lines)
-        again = heads.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
-        lines += [heads.line(header) for header in again]
+        again = response_head.retry_headers(error.retry_after_s, again=error.again and attempts == 0)
+        lines += [response_head.line(header) for header in again]
         if error.status == 401:
             lines.append(b"www-authenticate: Bearer")
         elif error.status == 405:
             lines.append(b"allow: POST")
         await self._answer(failures.status_of(error), lines, figures, body)
 
-    def _answered(self, status: int, lines: heads.Lines, figures: bytes, body: bytes) -> bool:
+    def _answered(self, status: int, lines: Lines, figures: bytes, body: bytes) -> bool:
         return not self._shared and self._cycle.answer(status, lines, body, figures)
 
-    async def _answer(self, status: int, lines: heads.Lines, figures: bytes, body: bytes) -> None:
+    async def _answer(self, status: int, lines: Lines, figures: bytes, body: bytes) -> None:
         if self._answered(status, lines, figures, body):
             return
-        await self._send({"type": "http.response.start", "status": status, "headers": heads.pairs(lines, figures)})
+        await self._send(
+            {"type": "http.response.start", "status": status, "headers": response_head.pairs(lines, figures)}
+        )
         await self._send({"type": "http.response.body", "body": body})
+
+    async def _begin(self, status: int, lines: Lines, figures: bytes) -> None:
+        headers = response_head.pairs(lines, figures)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _record_refusal(self, key: CallerKey, error: GatewayError) -> None:
         clock = self._desk.clock
@@ -443,7 +369,3 @@ class Visit:
         trace.error = error
         caller = Caller(key, self._id, self._started_s, clock.wall_s())
         self._desk.recorder.record(record_of(trace, caller, self._endpoint.unread(), clock.monotonic_s()))
-
-
-def _length(body: bytes) -> bytes:
-    return b"content-length: %d" % len(body)

@@ -1,18 +1,11 @@
-"""What the path reads from a request's head, and what it says in a response's head."""
+"""What the path reads from a request's head."""
 
-import functools
 import itertools
 import re
 import secrets
 
 from gateway.domain.errors import InvalidRequest
-from gateway.domain.quota import Room
 from gateway.domain.request import Priority
-
-Headers = list[tuple[bytes, bytes]]
-
-Lines = list[bytes]
-"""The headers of a response as they go out, each `name: value`: those that are always the same cost nothing again."""
 
 SESSION_HEADERS = (
     b"x-conversation-id",
@@ -39,7 +32,6 @@ ID_BYTES_MAX = 256
 TAGS_MAX = 16
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, version 00."""
-
 
 _BOOT = "req_" + secrets.token_hex(6)
 _numbers = itertools.count((1 << 44) + secrets.randbits(40))
@@ -118,73 +110,3 @@ def _text(head: dict[bytes, bytes], name: bytes) -> str | None:
     if len(given) > ID_BYTES_MAX:
         raise InvalidRequest(f"{name.decode()} is longer than {ID_BYTES_MAX} bytes")
     return given.decode("latin-1")
-
-
-def duration_text(seconds: float) -> bytes:
-    """As OpenAI writes it: 20ms, 1.5s, 6m0s."""
-    if seconds < 1:
-        return b"%dms" % int(seconds * 1000 + 0.5)
-    if seconds < 60:
-        return f"{seconds:.3g}s".encode()
-    return b"%dm%ds" % divmod(round(seconds), 60)
-
-
-_HUNDREDTHS = [b"%02d" % each for each in range(100)]
-
-
-def two_decimals(positive: float) -> bytes:
-    """As `%.2f`: digits of whole numbers cost a tenth of those of a float."""
-    hundredfold = int(positive * 100 + 0.5)
-    return b"%d.%b" % (hundredfold // 100, _HUNDREDTHS[hundredfold % 100])
-
-
-def line(header: tuple[bytes, bytes]) -> bytes:
-    return b"%b: %b" % header
-
-
-def pairs(lines: Lines, figures: bytes = b"") -> Headers:
-    """For those who ask for names and values."""
-    parted = [each.partition(b": ") for each in (*lines, *figures.split(b"\r\n")[:-1])]
-    return [(name, value) for name, _, value in parted]
-
-
-_ROOM_NAMES = {
-    name: (
-        b"x-ratelimit-limit-%b: " % name.encode(),
-        b"\r\nx-ratelimit-remaining-%b: " % name.encode(),
-        b"\r\nx-ratelimit-reset-%b: " % name.encode(),
-        b"\r\nx-ratelimit-reset-%b: 0ms\r\n" % name.encode(),
-    )
-    for name in ("requests", "tokens")
-}
-
-
-def room_figures(rooms: list[Room]) -> bytes:
-    """Whole lines, each with its end."""
-    figures = b""
-    for room in rooms:
-        limit, remaining, reset, reset_now = _ROOM_NAMES[room.dimension]
-        at_once = room.reset_s < 0.0005  # as most limits are far away
-        ends = reset_now if at_once else b"%b%b\r\n" % (reset, duration_text(room.reset_s))
-        figures += b"%b%d%b%d%b" % (limit, room.limit, remaining, room.remaining, ends)
-    return figures
-
-
-def retry_headers(retry_after_s: float | None, *, again: bool) -> Headers:
-    headers: Headers = [(b"x-should-retry", b"true" if again else b"false")]
-    if retry_after_s is not None:
-        milliseconds = max(1, round(retry_after_s * 1000))
-        headers.append((b"retry-after", b"%d" % -(-milliseconds // 1000)))
-        headers.append((b"retry-after-ms", b"%d" % milliseconds))
-    return headers
-
-
-@functools.lru_cache(maxsize=4096)
-def target_line(target: str) -> bytes:
-    """Of a text out of the configuration, of which there are few."""
-    return b"x-gateway-target: " + safe(target)
-
-
-def safe(text: str) -> bytes:
-    """A text of the operator's or a caller's as a header value: printable ASCII only."""
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode()

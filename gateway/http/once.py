@@ -4,7 +4,7 @@ import hashlib
 
 from gateway.domain.errors import InvalidRequest
 from gateway.domain.request import ModelRequest
-from gateway.http.heads import Headers
+from gateway.http.response_head import Headers
 from gateway.pipeline.replays import Message, SharedAnswer
 
 KEY_BYTES_MAX = 256

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from gateway.domain.errors import GatewayError, InternalError, MethodNotAllowed, UnknownModel, UnknownRoute
 from gateway.domain.request import Dialect
-from gateway.http import heads
+from gateway.http import heads, response_head
 from gateway.wire import failures, models
 
 SERVED = (
@@ -70,7 +70,7 @@ def _anthropic(request: Request) -> bool:
     return "anthropic-version" in request.headers
 
 
-def _json(body: bytes, status: int = 200, headers: heads.Headers | None = None) -> Response:
+def _json(body: bytes, status: int = 200, headers: response_head.Headers | None = None) -> Response:
     response = Response(body, status, media_type="application/json")
     response.raw_headers += headers or []
     return response
@@ -84,7 +84,7 @@ def _answer(
     return _json(
         failures.body_of(error, dialect, request_id),
         failures.status_of(error),
-        extra + heads.retry_headers(error.retry_after_s, again=False),
+        extra + response_head.retry_headers(error.retry_after_s, again=False),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from gateway.http.door import OFF_LOOP_BYTES
+from gateway.http.bodies import OFF_LOOP_BYTES
 from gateway.sim.script import parse_script
 from gateway.sim.server import Simulator
 from tests.chaos.street import Street

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.http import door
+from gateway.http import bodies
 from gateway.wire.json_body import DEPTH_MAX, NODES_MAX, members_of
 from tests.door.house import chat, house
 from tests.door.line import Answer, Line, get, head, post
@@ -241,8 +241,8 @@ async def test_c11_a_large_body_is_parsed_in_a_thread_and_a_small_one_in_the_loo
     monkeypatch.setattr("gateway.wire.openai_chat.members_of", noted)
     async with house() as made:
         line = await made.line()
-        assert (await line.ask(post(padded(door.OFF_LOOP_BYTES)))).status == 200
-        assert (await line.ask(post(padded(door.OFF_LOOP_BYTES + 1)))).status == 200
+        assert (await line.ask(post(padded(bodies.OFF_LOOP_BYTES)))).status == 200
+        assert (await line.ask(post(padded(bodies.OFF_LOOP_BYTES + 1)))).status == 200
     small, large = threads
     assert small == threading.get_ident() != large
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.domain.quota import Room
-from gateway.http.heads import pairs, room_figures
+from gateway.http.response_head import pairs, room_figures
 
 
 @pytest.mark.parametrize(
