@@ -1,12 +1,14 @@
-"""The table of retries: how often each kind of work is begun again, and what is never begun again."""
+"""The table of retries: how often each kind of work is begun again, what is never, and what is left of the last one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from agent_runtime.contracts.errors import NOT_RETRYABLE
+from agent_runtime.domain.values import Failure
 from agent_runtime.temporal.shapes import Activity, Settings
 
 FIRST_WAIT = timedelta(seconds=1)
@@ -54,3 +56,13 @@ def policy(row: Row) -> RetryPolicy:
         maximum_attempts=row.attempts,
         non_retryable_error_types=sorted(NOT_RETRYABLE),
     )
+
+
+def lost(error: ActivityError) -> Failure:
+    """What is left of the reason after it has crossed processes."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        if cause.details and isinstance(cause.details[0], dict):
+            return Failure(**cause.details[0])
+        return Failure(cause.type or "bug", cause.message, "config" if cause.type == "fingerprint" else "logic")
+    return Failure("deadline_exceeded", f"no worker finished this in time ({type(cause).__name__})", "timeout", True)

@@ -47,8 +47,8 @@ from agent_runtime.domain.todo import (
     Todo,
     TopUp,
 )
-from agent_runtime.domain.values import Failure, Usage
-from agent_runtime.temporal.retries import Row, policy, table, tool_row
+from agent_runtime.domain.values import Usage
+from agent_runtime.temporal.retries import Row, lost, policy, table, tool_row
 from agent_runtime.temporal.shapes import Activity, Job, RunInput, queue_of
 
 FINISH_REASON = SearchAttributeKey.for_keyword("AgentFinishReason")
@@ -397,13 +397,3 @@ class AgentRun:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def lost(error: ActivityError) -> Failure:
-    """What is left of the reason after it has crossed processes."""
-    cause = error.cause
-    if isinstance(cause, ApplicationError):
-        if cause.details and isinstance(cause.details[0], dict):
-            return Failure(**cause.details[0])
-        return Failure(cause.type or "bug", cause.message, "config" if cause.type == "fingerprint" else "logic")
-    return Failure("deadline_exceeded", f"no worker finished this in time ({type(cause).__name__})", "timeout", True)
