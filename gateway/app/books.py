@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from gateway.stores.accounts import CreditAccounts
 from gateway.stores.bank import OwnBank
 from gateway.stores.bookkeeper import Bookkeeper
 from gateway.stores.journal import FileJournal, NoJournal
+from gateway.upkeep import keep_up
 
 FOLLOW_S = 0.25
 """The ledger is so much behind: each of its turns costs, also requests that wait for the interpreter."""
@@ -57,6 +58,7 @@ class Books:
         self._uncorrected = False
         self._dead: list[str] = []
         self._may_finish = False
+        self._finishing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._thread = ThreadPoolExecutor(1, "books")
 
@@ -86,8 +88,9 @@ class Books:
         keeper = self._keeper
         if keeper is not None:
             await self._recover(keeper)
-            self._tasks.append(asyncio.create_task(self._follow_on(keeper)))
-        self._tasks.append(asyncio.create_task(self._tend_on()))
+            self._begin("the ledger is not written, the journal keeps what is charged", self._follow, FOLLOW_S)
+        self._begin("what was spent is not reported to the bank", self._tend, TEND_S)
+        self._begin("what dead processes spent is not told to the bank", self._finish_known, TEND_S)
         return self
 
     async def __aexit__(
@@ -96,14 +99,15 @@ class Books:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(BankAway, TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                if self._may_finish:
-                    await self.finish_dead()
-                await self.accounts.give_back()
-        if self._keeper is not None:
-            await self._in_thread(self._keeper.finish)
-            self._thread.shutdown(wait=False)
+        try:
+            with contextlib.suppress(BankAway, TimeoutError):
+                async with asyncio.timeout(SETTLE_S):
+                    await self._finish_known()
+                    await self.accounts.give_back()
+        finally:
+            if self._keeper is not None:
+                await self._in_thread(self._keeper.finish)
+                self._thread.shutdown(wait=False)
 
     async def adopt(self, rows: Sequence[BudgetRow]) -> None:
         """Budgets that are new begin with what the ledger says was charged in their window."""
@@ -225,49 +229,37 @@ class Books:
     async def finish_dead(self) -> None:
         """Once the budgets are known: what dead processes truly spent goes to the shared bank, or once it is back."""
         self._may_finish = True
-        while self._dead:
-            boot = self._dead[-1]
-            try:
-                if self._finish is not None:
-                    await self._finish(boot)
-            except (BankAway, StoreFailed):
-                return
-            if self._keeper is not None:
-                self._keeper.forget(boot)
-            self._dead.pop()
+        async with self._finishing:
+            while self._dead:
+                boot = self._dead[-1]
+                try:
+                    if self._finish is not None:
+                        await self._finish(boot)
+                except (BankAway, StoreFailed):
+                    return
+                if self._keeper is not None:
+                    self._keeper.forget(boot)
+                self._dead.pop()
 
-    async def _tend_on(self) -> None:
-        async for _ in _ticks(TEND_S):
-            if self._file is not None:
-                with contextlib.suppress(JournalFailed):
-                    self._file.catch_up()
-            with contextlib.suppress(BankAway, StoreFailed):
-                await self.accounts.tend()
-                if self._uncorrected and self._correct is not None:
-                    await self._correct(None)
-                    self._uncorrected = False
-            if self._may_finish:
-                await self.finish_dead()
-            if self._own is not None:
-                self._own.prune()
+    def _begin(self, trouble: str, work: Callable[[], Awaitable[None]], every_s: float) -> None:
+        self._tasks.append(asyncio.create_task(keep_up(trouble, work, lambda: asyncio.sleep(every_s))))
 
-    async def _follow_on(self, keeper: Bookkeeper) -> None:
+    async def _tend(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(JournalFailed):
+                self._file.catch_up()
+        await self.accounts.tend()
+        if self._uncorrected and self._correct is not None:
+            await self._correct(None)
+            self._uncorrected = False
+        if self._own is not None:
+            self._own.prune()
+
+    async def _finish_known(self) -> None:
+        if self._may_finish:
+            await self.finish_dead()
+
+    async def _follow(self) -> None:
         """The ledger may be away for long: the journal waits on disk."""
-        broken = False
-        async for _ in _ticks(FOLLOW_S):
-            if not keeper.behind:
-                continue
-            try:
-                await self._in_thread(keeper.follow)
-            except Exception as error:  # noqa: BLE001  # whatever the database says, the books go on from here
-                if not broken:
-                    _log.error("the ledger cannot be written, the journal keeps what is charged: %s", error)
-                broken = True
-            else:
-                broken = False
-
-
-async def _ticks(every_s: float) -> AsyncIterator[None]:
-    while True:
-        await asyncio.sleep(every_s)
-        yield
+        if self._keeper is not None and self._keeper.behind:
+            await self._in_thread(self._keeper.follow)

@@ -16,6 +16,7 @@ from gateway.domain.tenancy import AdminKeyRow, BudgetRow, Directory
 from gateway.filing import DirectoryStore
 from gateway.ports import Clock
 from gateway.stores.keys import KeyRing, Peppers
+from gateway.upkeep import keep_up
 
 LOOK_S = 0.5
 """How often the directory is looked at: a revoked key is refused everywhere within a second."""
@@ -57,7 +58,8 @@ class Doorkeeper:
         self._store = store
         await self.adopt(catalog)
         if store is not None:
-            self._looking = asyncio.create_task(self._look_on())
+            trouble = "the directory cannot be read, tenants stay as they are"
+            self._looking = asyncio.create_task(keep_up(trouble, self.look, lambda: asyncio.sleep(LOOK_S)))
 
     async def adopt(self, catalog: Catalog) -> None:
         """A new configuration: tenants that the store does not know are added to it."""
@@ -100,19 +102,6 @@ class Doorkeeper:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def _look_on(self) -> None:
-        broken = False
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self.look()
-            except Exception as error:  # noqa: BLE001  # whatever the database says, the keys known so far stay
-                if not broken:
-                    _log.error("the directory cannot be read, tenants stay as they are: %s", error)
-                broken = True
-            else:
-                broken = False
 
 
 def pepper_beside(folder: Path) -> str:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from functools import partial
 from types import TracebackType
 
 from gateway.domain.tenancy import AuditLine, ErasureRow
 from gateway.filing import DirectoryStore, LedgerReports, NotThere, StaleRevision
 from gateway.ports import Clock
 from gateway.stores.erasure import carry_out
+from gateway.upkeep import keep_up
 
 LOOK_S = 600.0
 LATE_S = 86_400.0
@@ -29,7 +31,9 @@ class Erasures:
         self._looking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Erasures":
-        self._looking = asyncio.create_task(self._look_on())
+        trouble = "orders to forget a user are not carried out now, they stay"
+        look = partial(asyncio.to_thread, self.look)
+        self._looking = asyncio.create_task(keep_up(trouble, look, lambda: asyncio.sleep(LOOK_S)))
         return self
 
     async def __aexit__(
@@ -65,11 +69,3 @@ class Erasures:
         except (NotThere, StaleRevision):
             _log.debug("the erasure %s was ended by another process", order.id)
         self._done_s.pop(order.id, None)
-
-    async def _look_on(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await asyncio.to_thread(self.look)
-            except Exception as error:  # noqa: BLE001  # whatever the database says, the orders stay, and their turn comes
-                _log.error("orders to forget a user cannot be carried out now, they stay: %s", error)

@@ -38,8 +38,9 @@ from gateway.stores.keys import Peppers
 from gateway.stores.pins import MemoryPins
 from gateway.stores.quota import MemoryQuota
 from gateway.stores.runs import MemoryRuns
-from gateway.telemetry.memory import resident_bytes, shed_at
+from gateway.telemetry.memory import NOBODY, resident_bytes, shed_at
 from gateway.telemetry.recorder import Sink
+from gateway.upkeep import keep_up
 from gateway.upstream.client import HttpUpstream
 from gateway.upstream.names import Resolver, system_resolver
 
@@ -120,7 +121,8 @@ class Gateway:
             self.upstream.configure(self._loaded.catalog.providers.values())
             self._adopt(self._loaded)
             await self._stack.enter_async_context(self.told)
-            self._stack.callback(asyncio.create_task(self._mind_memory()).cancel)
+            minding = keep_up("memory is not minded", self._mind_memory, lambda: asyncio.sleep(MEMORY_LOOK_S))
+            self._stack.callback(asyncio.create_task(minding).cancel)
             await self.told.tell(self._loaded.settings.webhooks, self._tells_first)
             self.told.watch(self.door, self.health, self.upstream, self.server)
             admin = self._loaded.settings.admin
@@ -240,9 +242,8 @@ class Gateway:
         )
 
     async def _mind_memory(self) -> None:
-        while (mark := self._loaded.settings.server.memory_bytes) is not None:
-            self.door.shed = shed_at(resident_bytes(), mark)
-            await asyncio.sleep(MEMORY_LOOK_S)
+        mark = self._loaded.settings.server.memory_bytes
+        self.door.shed = NOBODY if mark is None else shed_at(resident_bytes(), mark)
 
     async def _tells_first(self, crossing: Crossing) -> bool:
         return self._shared is None or await self._shared.first(crossing)

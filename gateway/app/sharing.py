@@ -23,6 +23,7 @@ from gateway.stores.redis.rebuild import Rebuilt
 from gateway.stores.redis.runs import SharedRuns
 from gateway.stores.redis.shared_health import HealthMirror
 from gateway.stores.runs import MemoryRuns
+from gateway.upkeep import keep_up
 
 SWEEP_S = 1.0
 TEND_S = 0.1
@@ -75,7 +76,12 @@ class Shared:
             raise
         except BankAway:
             pass
-        works = (self._sweep_on(), self._tend_on(), self._mirror.run())
+        works = (
+            keep_up("the credit of dead processes is not booked", self._sweep, self._sweep_pause),
+            keep_up("what rates have left is not shared", self.quota.tend, _tend_pause),
+            keep_up("pins are not shared", self.pins.tend, _tend_pause),
+            self._mirror.run(),
+        )
         self._tasks = [asyncio.create_task(work) for work in works]
 
     async def close(self) -> None:
@@ -185,25 +191,15 @@ class Shared:
                     ends_s[counter] = window.ends_s
         return Rebuilt(spent, by_worker, ends_s)
 
-    async def _tend_on(self) -> None:
-        while True:
-            await asyncio.sleep(TEND_S)
-            for tend in (self.quota.tend, self.pins.tend):
-                with contextlib.suppress(BankAway):
-                    await tend()
+    async def _sweep_pause(self) -> None:
+        await asyncio.sleep(SWEEP_S * (0.75 + 0.5 * self._clock.dice()))
 
-    async def _sweep_on(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_S * (0.75 + 0.5 * self._clock.dice()))
-            try:
-                expired = await self._bank.sweep()
-                if expired:
-                    await asyncio.to_thread(self._ledger.append, self._entries(expired))
-                    await self._bank.acknowledge(expired)
-            except BankAway:
-                continue
-            except Exception as error:  # noqa: BLE001  # the database is away: the dead are taken in next time
-                _log.error("the credit of a dead process cannot be booked yet: %s", error)
+    async def _sweep(self) -> None:
+        """Takes in the credit of the dead, once it is on record."""
+        expired = await self._bank.sweep()
+        if expired:
+            await asyncio.to_thread(self._ledger.append, self._entries(expired))
+            await self._bank.acknowledge(expired)
 
     def _entries(self, expired: Sequence[Expired]) -> list[Entry]:
         """One for each counter, beside the usage: it is trued up when the dead process's journal is found."""
@@ -237,3 +233,7 @@ class Shared:
                 )
             )
         return entries
+
+
+async def _tend_pause() -> None:
+    await asyncio.sleep(TEND_S)

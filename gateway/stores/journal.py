@@ -27,6 +27,7 @@ RECENT_MAX = 8192
 """Lines that are kept in memory as well: what comes between two turns of the ledger's writer at full load."""
 
 _LOCK = ".lock"
+_UNSEEN = ".unseen"
 _SEGMENT = ".journal"
 _SPARE = ".spare"
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
@@ -72,7 +73,7 @@ class FileJournal(Journal):
         self.size_bytes = 0
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_fd = _locked(folder / (boot + _LOCK), create=True)
+            self._lock_fd = _new_lock(folder / (boot + _LOCK))
             self._map = self._open(0)
         except OSError as error:
             raise JournalFailed(_why(folder, error)) from error
@@ -233,7 +234,7 @@ def orphans(folder: Path) -> Iterator[str]:
     """Boots whose process is gone. Each is locked while the caller works on it, so that nobody else does."""
     for path in sorted(folder.glob("*" + _LOCK)):
         try:
-            fd = _locked(path, create=False)
+            fd = _locked(path)
         except OSError:
             continue
         try:
@@ -243,8 +244,16 @@ def orphans(folder: Path) -> Iterator[str]:
             os.close(fd)
 
 
-def _locked(path: Path, *, create: bool) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
+def _new_lock(path: Path) -> int:
+    """Held before others can see it: whoever finds one that nobody holds takes its process for dead."""
+    unseen = path.with_suffix(_UNSEEN)
+    fd = _locked(unseen, os.O_CREAT)
+    unseen.rename(path)
+    return fd
+
+
+def _locked(path: Path, flags: int = 0) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -20,6 +21,7 @@ from gateway.telemetry.cells import NumberCells
 from gateway.telemetry.histograms import Histograms, attributes_of
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.names import Kind
+from gateway.upkeep import keep_up
 
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SCOPE = "meterway"
@@ -90,9 +92,10 @@ class Exporter:
 
     async def keep_sampled(self) -> None:
         """Runs for as long as the gateway does: the thread that pushes must not ask the loop's objects itself."""
-        while True:
-            self._metrics.sample()
-            await self._clock.sleep_s(_SAMPLE_S)
+        await keep_up("metrics are not sampled", self._sample, partial(self._clock.sleep_s, _SAMPLE_S))
+
+    async def _sample(self) -> None:
+        self._metrics.sample()
 
     async def push(self) -> None:
         """Sends to the collector now. Returns after at most about ten seconds, whether it was reached or not."""

@@ -12,6 +12,7 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_af
 from gateway.domain.budget import Crossing
 from gateway.domain.webhook import SIGNATURE, Webhook, event_of, signature
 from gateway.ports import Clock
+from gateway.upkeep import keep_up
 
 TIMEOUT_S = 5.0
 TRIES = 8
@@ -59,7 +60,7 @@ class Webhooks:
             _log.error("a webhook event of budget %s is lost: %d wait already", crossing.budget.id, WAITING_MAX)
 
     async def __aenter__(self) -> "Webhooks":
-        self._working = asyncio.create_task(self._work())
+        self._working = asyncio.create_task(keep_up("a webhook event is lost", self._work, self._room))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -77,12 +78,13 @@ class Webhooks:
         await self._client.aclose()
 
     async def _work(self) -> None:
-        while True:
-            crossing = await self._waiting.get()
-            if await self._first(crossing):
-                self._tell(crossing)
-            while len(self._posts) >= WAITING_MAX:
-                await asyncio.wait(self._posts, return_when=asyncio.FIRST_COMPLETED)
+        crossing = await self._waiting.get()
+        if await self._first(crossing):
+            self._tell(crossing)
+
+    async def _room(self) -> None:
+        while len(self._posts) >= WAITING_MAX:
+            await asyncio.wait(self._posts, return_when=asyncio.FIRST_COMPLETED)
 
     def _tell(self, crossing: Crossing) -> None:
         event = event_of(crossing, self._clock.wall_s())

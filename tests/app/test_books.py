@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from gateway.app import books as room
 from gateway.app.books import Books
 from gateway.clock import SystemClock
 from gateway.domain.fact import Booking, Closed, Opened
@@ -47,6 +48,52 @@ async def test_what_a_dead_process_spent_is_told_once_the_shared_bank_is_back(aw
         async with asyncio.timeout(BOUND_S):
             await heard.wait()
     assert told == ["gone"] * 3
+
+
+async def test_the_dead_are_told_of_once_each_also_where_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that tells of them, and the turns of the running gateway meanwhile."""
+    monkeypatch.setattr(room, "TEND_S", 0.001)
+    told: list[str] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def finish(boot: str) -> None:
+        told.append(boot)
+        begun.set()
+        await go_on.wait()
+
+    clock = SystemClock()
+    books = Books(clock, lambda crossing: None)
+    books.share(OwnBank(clock), finish, nothing, nothing)
+    books._dead += ["one", "other"]
+    async with books:
+        starting = asyncio.create_task(books.finish_dead())
+        await begun.wait()
+        await asyncio.sleep(0.02)
+        go_on.set()
+        await starting
+        assert sorted(told) == ["one", "other"]
+        books._dead.append("another one")
+        async with asyncio.timeout(BOUND_S):
+            while "another one" not in told:
+                await asyncio.sleep(0.001)
+
+
+async def test_what_a_process_spends_is_told_whatever_went_wrong_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "TEND_S", 0.001)
+    turns, broken = asyncio.Semaphore(0), True
+    books = Books(SystemClock(), lambda crossing: None)
+
+    async def tend() -> None:
+        turns.release()
+        if broken:
+            raise RuntimeError("nobody foresaw it")
+
+    monkeypatch.setattr(books.accounts, "tend", tend)
+    async with books:
+        for _ in range(3):
+            async with asyncio.timeout(BOUND_S):
+                await turns.acquire()
+        broken = False
 
 
 async def test_a_dead_process_waits_until_the_budgets_are_known() -> None:

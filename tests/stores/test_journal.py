@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -105,6 +106,24 @@ def test_p3_a_killed_process_loses_no_fact(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
     assert list(orphans(tmp_path)) == ["boot"]
     assert facts(tmp_path, "boot") == [opened(f"r{n}") for n in range(100)]
+
+
+def test_a_process_that_begins_is_taken_for_dead_by_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock would be held for a moment by those who look for the dead, its spending refused and its journal lost."""
+    taken: list[str] = []
+    lock = fcntl.flock
+
+    def others_look_first(fd: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        taken.extend(orphans(tmp_path))
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", others_look_first)
+    journal = FileJournal(tmp_path, "boot")
+    assert taken == []
+    assert list(orphans(tmp_path)) == []
+    journal.close()
+    assert list(orphans(tmp_path)) == ["boot"]
 
 
 @given(st.binary(max_size=40), st.integers(0, 400))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ from gateway.stores.circuit import Circuit
 from gateway.stores.health import MemoryHealth
 from gateway.stores.redis.address import close_client, listener_of
 from gateway.stores.redis.link import Link, Script
+from gateway.upkeep import keep_up
 
 TICK_S = 0.1
 READ_EVERY_S = 5.0
@@ -105,21 +107,23 @@ class HealthMirror:
         self._paused: dict[str, float] = {}
         self._rights: set[str] = set()
         self._wake = asyncio.Event()
+        self._attempts = count()
         self._read_s = 0.0
         self._answered_s = clock.monotonic_s()
         health.changed = self._wake.set
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        reconnect_pause = partial(self._clock.sleep_s, RECONNECT_S)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen_on())
-            while True:
-                with contextlib.suppress(BankAway):
-                    await self.tick()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        await self._wake.wait()
-                self._wake.clear()
+            group.create_task(keep_up("news of other processes are missed", self._listen_once, reconnect_pause))
+            group.create_task(keep_up("what is known of providers is not shared", self.tick, self._woken))
+
+    async def _woken(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TICK_S):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def tick(self) -> None:
         """Tells what has changed here, looks after rights to probe. Raises BankAway."""
@@ -233,16 +237,15 @@ class HealthMirror:
         words = (self._boot, kind, name, max(0, int(left_s * 1000)), reason)
         await self._link.run(TELL, (_OPEN, _PAUSES, _CHANNEL), words)
 
-    async def _listen_on(self) -> None:
-        for attempt in count():
-            client = listener_of(self._link.address, attempt)
-            try:
-                await self._listen(client)
-            except (RedisError, OSError) as error:
-                _log.info("news of other processes are missed for a moment: %s", error)
-            finally:
-                await close_client(client)
-            await self._clock.sleep_s(RECONNECT_S)
+    async def _listen_once(self) -> None:
+        """Until the connection breaks."""
+        client = listener_of(self._link.address, next(self._attempts))
+        try:
+            await self._listen(client)
+        except (RedisError, OSError) as error:
+            _log.info("news of other processes are missed for a moment: %s", error)
+        finally:
+            await close_client(client)
 
     async def _listen(self, client: Redis) -> None:
         async with client.pubsub(ignore_subscribe_messages=True) as news:

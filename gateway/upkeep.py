@@ -1,0 +1,29 @@
+"""Work that is done again and again for as long as the gateway lives."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from gateway.ports import BankAway, StoreFailed
+
+_log = logging.getLogger("meterway")
+
+
+async def keep_up(trouble: str, work: Callable[[], Awaitable[object]], pause: Callable[[], Awaitable[object]]) -> None:
+    """Works and pauses in turn until it is cancelled.
+
+    Whatever the work raises, its next turn comes: nobody would miss a task that ended by itself. `trouble` says what
+    does not go on, and is told of the first of failures in a row; of a bank that is away others tell.
+    """
+    broken = False
+    while True:
+        try:
+            await work()
+        except BankAway:
+            pass
+        except Exception as error:  # noqa: BLE001
+            if not broken:
+                _log.error("%s: %s", trouble, str(error) or repr(error), exc_info=not isinstance(error, StoreFailed))
+            broken = True
+        else:
+            broken = False
+        await pause()
