@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.domain.request import Operation
-from gateway.http.door import ENDPOINTS
+from gateway.http.endpoints import BY_PATH
 from gateway.stores.redis.address import CONNECT_TIMEOUT_S, TIMEOUT_S, address_of, client_of
 from tests.money.test_budgets import NANO, left, spending, spent
 from tests.rows.house import CALLERS, standing
@@ -67,7 +67,7 @@ async def test_reg11_every_budget_of_a_request_is_checked_whatever_else_it_names
         assert (seen.status, seen.error["scope"], house.calls("a")) == (402, "key:first#0", 0)
 
 
-PAID = [path for path, endpoint in ENDPOINTS.items() if endpoint.operation is not Operation.COUNT_TOKENS]
+PAID = [path.decode() for path, each in BY_PATH.items() if each.operation is not Operation.COUNT_TOKENS]
 
 
 @pytest.mark.parametrize("path", PAID)
