@@ -143,10 +143,17 @@ class Books:
         if self._correct is None:
             await self._correct_own(rows)
             return
+        with contextlib.suppress(BankAway):
+            await self._tell_corrections(tenant)
+
+    async def _tell_corrections(self, tenant: str | None) -> None:
+        """To the shared bank; whatever keeps it from them, it is told again."""
         try:
-            await self._correct(tenant)
-        except BankAway:
+            if self._correct is not None:
+                await self._correct(tenant)
+        except BaseException:
             self._uncorrected = True
+            raise
 
     async def _correct_own(self, rows: Sequence[BudgetRow]) -> None:
         ledger, now_s = self._ledger, self._clock.wall_s()
@@ -249,9 +256,9 @@ class Books:
             with contextlib.suppress(JournalFailed):
                 self._file.catch_up()
         await self.accounts.tend()
-        if self._uncorrected and self._correct is not None:
-            await self._correct(None)
+        if self._uncorrected:
             self._uncorrected = False
+            await self._tell_corrections(None)
         if self._own is not None:
             self._own.prune()
 

@@ -301,7 +301,7 @@ class CreditAccounts(Accounts):
             self._dirty.difference_update(accounts)  # what changes while the bank is told makes them dirty again
             try:
                 await self._say(tenant, accounts)
-            except BankAway:
+            except BaseException:
                 self._dirty.update(accounts)
                 raise
             self._keeping.difference_update(accounts)

@@ -96,6 +96,30 @@ async def test_what_a_process_spends_is_told_whatever_went_wrong_before(monkeypa
         broken = False
 
 
+async def test_a_correction_that_fails_while_others_are_told_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "TEND_S", 0.001)
+    told: list[str | None] = []
+    again, go_on = asyncio.Event(), asyncio.Event()
+
+    async def correct(tenant: str | None) -> None:
+        told.append(tenant)
+        if tenant is not None:
+            raise BankAway("away")
+        again.set()
+        await go_on.wait()
+
+    clock = SystemClock()
+    books = Books(clock, lambda crossing: None)
+    books.share(OwnBank(clock), nothing, nothing, correct)
+    async with books, asyncio.timeout(BOUND_S):
+        await books.correct("one")
+        await again.wait()
+        await books.correct("other")
+        go_on.set()
+        while told != ["one", None, "other", None]:
+            await asyncio.sleep(0.001)
+
+
 async def test_a_dead_process_waits_until_the_budgets_are_known() -> None:
     told: list[str] = []
 
