@@ -72,6 +72,10 @@ class DirectoryStore(Protocol):
         ...
 
 
+UsagePlace = tuple[tuple[str | None, ...], int]
+"""A row's place among the others: the values of its dimensions, and its bucket's beginning in seconds, or 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class UsageRow:
     """`group` holds the value of each dimension asked for, `bucket_s` the beginning of its hour or day. `replays` got
@@ -85,6 +89,10 @@ class UsageRow:
     cached_tokens: int
     cost_nano_usd: int
     replays: int
+
+    @property
+    def place(self) -> UsagePlace:
+        return tuple(value for _, value in self.group), int(self.bucket_s or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +129,10 @@ class LedgerReports(Protocol):
     def append(self, entries: Sequence[Entry]) -> None: ...
     def sums(self, budget: Budget, starts_s: float, ends_s: float) -> dict[str, int]: ...
     def usage(
-        self, span: Span, group_by: Sequence[str], bucket: str | None, page: tuple[int, int] | None = None
+        self, span: Span, group_by: Sequence[str], bucket: str | None, page: tuple[UsagePlace | None, int] | None = None
     ) -> Sequence[UsageRow]:
         """`group_by` names dimensions (tenant, key, user, model, provider, provider_model, run, tag:NAME), `bucket`
-        hour or day. `page` is behind how many rows to begin, and how many to give; None for all."""
+        hour or day. `page` is behind which row to begin, and how many to give; None for all."""
         ...
 
     def entries(self, span: Span, after: int, count: int) -> Sequence[tuple[int, Entry]]:

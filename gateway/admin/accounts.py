@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
@@ -15,12 +16,13 @@ from gateway.admin.office import Office
 from gateway.admin.problems import Problem, not_found
 from gateway.admin.threads import in_thread
 from gateway.domain.ledger import Entry
-from gateway.filing import Span
+from gateway.filing import Span, UsagePlace
 
 READ = Access(VIEW, own=True)
 EXPORT_PAGE = 1_000
 BUCKETS = ("hour", "day")
 GROUPS_MAX = 8
+SECONDS_MAX = 1 << 60
 DIMENSIONS = frozenset({"tenant", "key", "user", "model", "provider", "provider_model", "run", "session"})
 _SPAN = ("tenant", "from", "to")
 
@@ -169,7 +171,7 @@ class _Accounts:
     async def _usage(self, call: Call, span: Span, groups: Sequence[str], bucket: str | None) -> Response:
         await self._office.settled()
         cursor, count = call.page
-        after = _serial(cursor)
+        after = _place(cursor, len(groups)) if cursor else None
         rows = await in_thread(self._office.books.usage, span, groups, bucket, (after, count + 1))
         items = [
             shapes.UsageOut(
@@ -184,7 +186,7 @@ class _Accounts:
             )
             for row in rows[:count]
         ]
-        return page(call, items, str(after + count) if len(rows) > count else None)
+        return page(call, items, _cursor(rows[count - 1].place) if len(rows) > count else None)
 
     async def _export(self, span: Span, kind: str) -> AsyncIterator[bytes]:
         """Page by page, so that no export holds more than one in memory."""
@@ -262,8 +264,27 @@ def _moment(call: Call, name: str, default: float) -> float:
 def _serial(cursor: str) -> int:
     number = whole(cursor or "0")
     if number is None:
-        raise Problem(400, "Invalid", f"cursor is {cursor[:100]!r}; send the one of the page before")
+        raise _strange(cursor)
     return number
+
+
+def _cursor(place: UsagePlace) -> str:
+    return urlsafe_b64encode(json.dumps([*place[0], place[1]], ensure_ascii=False).encode()).decode()
+
+
+def _place(cursor: str, groups: int) -> UsagePlace:
+    try:
+        *values, bucket_s = json.loads(urlsafe_b64decode(cursor))
+        known = len(values) == groups and all(value is None or b"\0" not in value.encode() for value in values)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise _strange(cursor) from None
+    if not known or type(bucket_s) is not int or abs(bucket_s) > SECONDS_MAX:
+        raise _strange(cursor)
+    return tuple(values), bucket_s
+
+
+def _strange(cursor: str) -> Problem:
+    return Problem(400, "Invalid", f"cursor is {cursor[:100]!r}; send the one of the page before")
 
 
 def _line(row: dict[str, object]) -> bytes:

@@ -1,6 +1,7 @@
 """What nobody should send to the admin API: each is refused with words, nothing of it is applied, nothing breaks."""
 
 import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,24 @@ READS = [
     "/usage?group_by=tag:%00",
     "/usage?group_by=" + ",".join(f"tag:{number}" for number in range(9)),
     "/usage?cursor=" + "9" * 30,
+    "/usage?cursor=é",
+    *(
+        "/usage?cursor=" + urlsafe_b64encode(place).decode()
+        for place in (
+            b"[]",
+            b"[0]",
+            b'["first"]',
+            b'["first", "other", 0]',
+            b'[["first"], 0]',
+            b"[1, 0]",
+            b'["a\\u0000", 0]',
+            b'["\\ud800", 0]',
+            b'["first", 0.5]',
+            b'["first", 99999999999999999999]',
+            b'{"first": 0}',
+            b"[" * 4_000,
+        )
+    ),
     "/usage?limit=0",
     "/usage?bucket=minute",
     "/usage?from=2026-11-23T00:00:00",

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, distinc
 
 from gateway.domain.ledger import Entry, EntryKind
 from gateway.domain.tenancy import ErasureRow
-from gateway.filing import Rerating, Span, UsagePrice, UsageRow
+from gateway.filing import Rerating, Span, UsagePlace, UsagePrice, UsageRow
 from gateway.stores.sql import forgetting, rerating
 from gateway.stores.sql.dimensions import dimension, of_requests
 from gateway.stores.sql.engine import Database
@@ -30,7 +30,7 @@ class SqlReports(SqlLedger):
         self._books = database
 
     def usage(
-        self, span: Span, group_by: Sequence[str], bucket: str | None, page: tuple[int, int] | None = None
+        self, span: Span, group_by: Sequence[str], bucket: str | None, page: tuple[UsagePlace | None, int] | None = None
     ) -> Sequence[UsageRow]:
         """Without what belongs to one budget alone, such as the credit of dead processes: that is no usage.
 
@@ -58,9 +58,11 @@ class SqlReports(SqlLedger):
         names = ("input_tokens", "output_tokens", "cached_tokens", "cost_nano_usd")
         sums = [func.coalesce(func.sum(inner.c[name]), 0) for name in names]
         requests, replays = func.count(distinct(inner.c.sent)), func.count(inner.c.replay_of)
-        query: Select[Any] = select(*keys, requests, *sums, replays).group_by(*keys).order_by(*keys)
+        query: Select[Any] = select(*keys, requests, *sums, replays).group_by(*keys)
+        query = query.order_by(*(key.nulls_first() for key in keys))
         if page is not None:
-            query = query.offset(page[0]).limit(page[1])
+            after, rows_max = page
+            query = query.limit(rows_max) if after is None else query.where(_behind(after, keys)).limit(rows_max)
         count = len(group_by)
         with self._books.read() as connection:
             return [
@@ -121,6 +123,16 @@ class SqlReports(SqlLedger):
                 f"expiries, {row['cost']} nano-USD, {row['tokens']} tokens"
                 for row in found
             ]
+
+
+def _behind(place: UsagePlace, keys: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    """In an order in which what has no value comes first."""
+    ways: list[ColumnElement[bool]] = []
+    alike: list[ColumnElement[bool]] = []
+    for key, value in zip(keys, (*place[0], place[1]), strict=True):
+        ways.append(and_(*alike, key.is_not(None) if value is None else key > value))
+        alike.append(key.is_(None) if value is None else key == value)
+    return or_(*ways)
 
 
 def _within(span: Span, *, sqlite: bool) -> Any:
