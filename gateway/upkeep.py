@@ -1,5 +1,7 @@
 """Work that is done again and again for as long as the gateway lives."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -27,3 +29,11 @@ async def keep_up(trouble: str, work: Callable[[], Awaitable[object]], pause: Ca
         else:
             broken = False
         await pause()
+
+
+async def woken(event: asyncio.Event, within_s: float) -> None:
+    """Returns once it is set, and clears it; after that long in any case."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    event.clear()

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -16,14 +15,12 @@ from gateway.domain.tenancy import AdminKeyRow, BudgetRow, Directory
 from gateway.filing import DirectoryStore
 from gateway.ports import Clock
 from gateway.stores.keys import KeyRing, Peppers
-from gateway.upkeep import keep_up
+from gateway.upkeep import keep_up, woken
 
 LOOK_S = 0.5
 """How often the directory is looked at: a revoked key is refused everywhere within a second."""
 
 PEPPER_LETTERS_MIN = 16
-
-_log = logging.getLogger("meterway")
 
 Adopt = Callable[[Sequence[BudgetRow]], Awaitable[None]]
 
@@ -41,6 +38,8 @@ class Doorkeeper:
         self._store: DirectoryStore | None = None
         self._looking: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
+        self._unsown: Catalog | None = None
+        self._wake = asyncio.Event()
 
     def budgets(self) -> Sequence[BudgetRow]:
         return self.directory.budgets
@@ -56,39 +55,42 @@ class Doorkeeper:
     async def begin(self, store: DirectoryStore | None, catalog: Catalog) -> None:
         """With a store, it owns the tenants; those of the file only begin it. Without one, the file is all there is."""
         self._store = store
-        await self.adopt(catalog)
+        self.follow(catalog)
         if store is not None:
+            await self.look()
             trouble = "the directory cannot be read, tenants stay as they are"
-            self._looking = asyncio.create_task(keep_up(trouble, self.look, lambda: asyncio.sleep(LOOK_S)))
+            self._looking = asyncio.create_task(keep_up(trouble, self.look, lambda: woken(self._wake, LOOK_S)))
 
-    async def adopt(self, catalog: Catalog) -> None:
-        """A new configuration: tenants that the store does not know are added to it."""
-        store = self._store
-        if store is None:
-            self.ring.adopt(holders_of_file(catalog.keys.values(), self.peppers))
-            return
-        rows = rows_of_file(catalog.keys.values(), self.peppers, self._clock.wall_s())
-        await asyncio.to_thread(store.seed, rows)
-        await self.look()
-
-    def follow(self, catalog: Catalog, begin: Callable[[Coroutine[object, object, None]], None]) -> None:
-        """As `adopt`, at once where there is no store, else by work that `begin` takes care of."""
+    def follow(self, catalog: Catalog) -> None:
+        """A new configuration: tenants that the store does not know are added to it, as soon as it can be written."""
         if self._store is None:
             self.ring.adopt(holders_of_file(catalog.keys.values(), self.peppers))
         else:
-            begin(self.adopt(catalog))
+            self._unsown = catalog
+            self._wake.set()
 
     async def look(self) -> None:
         """Takes over the directory where it has changed; one at a time, as an older state would bring keys back."""
         store = self._store
         async with self._turn:
-            if store is None or await asyncio.to_thread(store.version) == self.directory.version:
+            if store is None:
+                return
+            await self._sow(store)
+            if await asyncio.to_thread(store.version) == self.directory.version:
                 return
             directory = await asyncio.to_thread(store.snapshot)
             await self._adopt_budgets(directory.budgets)
             self.ring.adopt(holders_of(directory))
             self.admins.adopt({row.id: (row.digest, row.pepper_id, row) for row in directory.admin_keys})
             self.directory = directory
+
+    async def _sow(self, store: DirectoryStore) -> None:
+        catalog = self._unsown
+        if catalog is None:
+            return
+        await asyncio.to_thread(store.seed, rows_of_file(catalog.keys.values(), self.peppers, self._clock.wall_s()))
+        if self._unsown is catalog:
+            self._unsown = None
 
     async def close(self) -> None:
         if self._looking is not None:

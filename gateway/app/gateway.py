@@ -200,7 +200,7 @@ class Gateway:
             if getattr(loaded.settings, name) != getattr(self._loaded.settings, name):
                 _log.warning("a change of %r takes effect at the next start", name)
         self._adopt(loaded)
-        self.doorkeeper.follow(loaded.catalog, self._desk.begin)
+        self.doorkeeper.follow(loaded.catalog)
         _log.info("configuration %d is in force", loaded.catalog.version)
         return []
 

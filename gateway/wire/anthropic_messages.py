@@ -7,7 +7,7 @@ from gateway.wire.json_body import members_of
 from gateway.wire.openai_chat import OPENING_MESSAGES, bounded, named, optional, read, require
 from gateway.wire.sizes import text_tokens
 
-HEADERS = (b"anthropic-version", b"anthropic-beta")
+HEADERS: tuple[bytes, ...] = (b"anthropic-version", b"anthropic-beta")
 """What belongs to the dialect and stands in the head; a provider of the same gets it as it is."""
 
 _COUNTED = ("system", "messages", "tools")

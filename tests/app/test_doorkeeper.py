@@ -8,9 +8,10 @@ from typing import cast
 import pytest
 
 from gateway.app.doorkeeper import Doorkeeper, pepper_beside
-from gateway.domain.catalog import Secret
+from gateway.domain.catalog import Catalog, Secret
 from gateway.domain.tenancy import Directory
 from gateway.filing import DirectoryStore
+from gateway.ports import StoreFailed
 from gateway.stores.keys import Peppers
 from tests.clock import ToldClock
 
@@ -45,6 +46,28 @@ async def test_two_looks_at_once_end_with_the_newest_state() -> None:
     keeper._store = cast("DirectoryStore", store)
     await asyncio.gather(keeper.look(), keeper.look())
     assert (keeper.directory.version, turns) == (2, [1, 2])
+
+
+async def test_tenants_of_a_new_file_are_added_once_the_store_can_be_written() -> None:
+    sown: list[int] = []
+
+    class Locked(Directories):
+        def seed(self, rows: Directory) -> None:
+            sown.append(len(rows.tenants))
+            if len(sown) == 1:
+                raise StoreFailed("locked")
+
+    async def adopt(_: object) -> None:
+        """No budgets."""
+
+    keeper = Doorkeeper(ToldClock(), Peppers({"p": Secret("x" * 32)}), adopt)
+    keeper._store = cast("DirectoryStore", Locked())
+    keeper.follow(Catalog(2, {}))
+    with pytest.raises(StoreFailed):
+        await keeper.look()
+    for _ in range(2):
+        await keeper.look()
+    assert sown == [0, 0]
 
 
 def test_processes_that_start_at_once_have_one_pepper(tmp_path: Path) -> None:

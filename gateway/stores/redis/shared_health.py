@@ -1,7 +1,6 @@
 """Lets processes know what each has found out about deployments, so that one probes for all."""
 
 import asyncio
-import contextlib
 import json
 import logging
 from functools import partial
@@ -16,7 +15,7 @@ from gateway.stores.circuit import Circuit
 from gateway.stores.health import MemoryHealth
 from gateway.stores.redis.address import close_client, listener_of
 from gateway.stores.redis.link import Link, Script
-from gateway.upkeep import keep_up
+from gateway.upkeep import keep_up, woken
 
 TICK_S = 0.1
 READ_EVERY_S = 5.0
@@ -117,13 +116,8 @@ class HealthMirror:
         reconnect_pause = partial(self._clock.sleep_s, RECONNECT_S)
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_up("news of other processes are missed", self._listen_once, reconnect_pause))
-            group.create_task(keep_up("what is known of providers is not shared", self.tick, self._woken))
-
-    async def _woken(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TICK_S):
-                await self._wake.wait()
-        self._wake.clear()
+            pause = partial(woken, self._wake, TICK_S)
+            group.create_task(keep_up("what is known of providers is not shared", self.tick, pause))
 
     async def tick(self) -> None:
         """Tells what has changed here, looks after rights to probe. Raises BankAway."""
