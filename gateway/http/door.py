@@ -49,9 +49,8 @@ class Door:
         self.limits = limits
         self.draining = False
         self.shed: frozenset[Priority] = frozenset()
-        self.parsers = ThreadPoolExecutor(
-            bodies.PARSERS, "parser"
-        )  # of its own: the loop's threads may all wait for SQL
+        # Of its own: the loop's threads may all wait for SQL.
+        self.parsers = ThreadPoolExecutor(bodies.PARSERS, "parser")
         self._other = other
 
     def serve(self, cycle: DoorCycle) -> Awaitable[None]:
