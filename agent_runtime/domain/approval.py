@@ -50,6 +50,14 @@ def run_of(approval_id: str) -> str:
     return approval_id.split("~", 1)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`unheard`: there is no such question, or not yet."""
+
+    text: str
+    unheard: bool = False
+
+
 def refusal(
     decision: Decision,
     *,
@@ -57,17 +65,19 @@ def refusal(
     spent: tuple[str, ...],
     owner: Principal,
     approvers: tuple[str, ...],
-) -> str | None:
+) -> Refusal | None:
     """Why this decision cannot be taken; None if it can."""
     if decision.approval_id in spent:
-        return f"approval {decision.approval_id!r} was already resolved; an approval id works once"
+        return Refusal(f"approval {decision.approval_id!r} was already resolved; an approval id works once")
     if all(one.id != decision.approval_id for one in pending):
-        return f"there is no pending approval {decision.approval_id!r}; read the ids from the run's status"
+        text = f"there is no pending approval {decision.approval_id!r}; read the ids from the run's status"
+        return Refusal(text, unheard=True)
     if not decision.approver.user:
-        return "the approver has no user; say who decides"
+        return Refusal("the approver has no user; say who decides")
     if decision.approver.tenant != owner.tenant:
-        return f"approver {decision.approver.user!r} is not of the run's tenant"
+        return Refusal(f"approver {decision.approver.user!r} is not of the run's tenant")
     named = {decision.approver.user, *decision.approver.scopes}
     if approvers and named.isdisjoint(approvers):
-        return f"approver {decision.approver.user!r} may not decide here; the agent's approvers are {list(approvers)!r}"
+        user, known = decision.approver.user, list(approvers)
+        return Refusal(f"approver {user!r} may not decide here; the agent's approvers are {known!r}")
     return None

@@ -112,7 +112,7 @@ class InlineRuntime:
             approvers=state.plan.approvers,
         )
         if why is not None:
-            raise NotAllowed(why, ref=state.ref)
+            raise NotAllowed(why.text, ref=state.ref)
         run.taken += (decision.approval_id,)
         run.tell(Decided(replace(decision, at_s=self.services.clock.now_s())))
 

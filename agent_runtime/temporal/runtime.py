@@ -1,6 +1,7 @@
 """Runs agents on Temporal, and answers for them by run id."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -50,7 +51,7 @@ from agent_runtime.spec.agent import AgentSpec, plan_of
 from agent_runtime.spec.fingerprint import fingerprint
 from agent_runtime.temporal import lines
 from agent_runtime.temporal.codec import Codec, converter
-from agent_runtime.temporal.shapes import RunInput, Settings, queue_of
+from agent_runtime.temporal.shapes import UNHEARD, RunInput, Settings, queue_of
 from agent_runtime.temporal.tracing import Tracing
 from agent_runtime.temporal.workflow import AgentRun
 
@@ -58,6 +59,9 @@ CONNECT_S = 10.0
 UPDATE_S = 60.0
 MOVING_S = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Before each try of an update: a run that moves on to a new history is there again in tenths of a second."""
+
+UNHEARD_S = (0.1, 0.4)
+"""After each try of a decision that the run has not heard of: it takes its next step when it is asked."""
 
 POLLERS_WAIT_S = 15.0
 POLLERS_EVERY_S = 0.5
@@ -69,6 +73,10 @@ LOST = (
 )
 """A run that ended so has put nothing on record."""
 ATTRIBUTES = ("AgentName", "AgentConversation", "AgentTenant", "AgentFinishReason")
+
+
+class _Unheard(NotAllowed):
+    """The run knows of no such question, or not yet."""
 
 
 async def connect(
@@ -266,7 +274,14 @@ class TemporalRuntime:
         return f"in Temporal ({status.name.lower()}); see its history there"
 
     async def decide(self, decision: Decision) -> None:
-        await self._update(run_of(decision.approval_id), AgentRun.decide, decision)
+        """Said again where the run knows of no such question: people are told of one before it is on record, and a
+        worker that comes in the place of a killed one gets to it only after it was told of the answer.
+        """
+        for pause_s in UNHEARD_S:
+            with contextlib.suppress(_Unheard):
+                return await self._update(run_of(decision.approval_id), AgentRun.decide, decision)
+            await self.services.clock.sleep_s(pause_s)
+        return await self._update(run_of(decision.approval_id), AgentRun.decide, decision)
 
     async def say(self, run_id: str, text: str) -> None:
         await self._update(run_id, AgentRun.say, text)
@@ -310,8 +325,9 @@ class TemporalRuntime:
             await handle.execute_update(update, argument, rpc_timeout=timedelta(seconds=UPDATE_S))
         except WorkflowUpdateFailedError as error:
             cause = error.cause
-            text = cause.message if isinstance(cause, ApplicationError) else "the run has ended meanwhile"
-            raise NotAllowed(text) from error
+            if not isinstance(cause, ApplicationError):
+                raise NotAllowed("the run has ended meanwhile") from error
+            raise (_Unheard if cause.type == UNHEARD else NotAllowed)(cause.message) from error
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             raise NoWorkersAvailable(
                 f"no worker answers for run {run_id!r}; ask for its status before trying again"

@@ -10,6 +10,8 @@ from agent_runtime.domain.todo import AskApproval, AskMore, CallLLM, CheckCall, 
 from agent_runtime.domain.values import RunRef
 
 QUEUE_PRINT_CHARS = 12
+UNHEARD = "unheard"
+"""The kind of a refusal: the run knows of no such question, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)

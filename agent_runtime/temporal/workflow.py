@@ -49,7 +49,7 @@ from agent_runtime.domain.todo import (
 )
 from agent_runtime.domain.values import Usage
 from agent_runtime.temporal.retries import Row, lost, policy, table, tool_row
-from agent_runtime.temporal.shapes import Activity, Job, RunInput, queue_of
+from agent_runtime.temporal.shapes import UNHEARD, Activity, Job, RunInput, queue_of
 
 FINISH_REASON = SearchAttributeKey.for_keyword("AgentFinishReason")
 SHORTEST_S = 0.05
@@ -117,7 +117,8 @@ class AgentRun:
             approvers=state.plan.approvers,
         )
         if why is not None:
-            raise ApplicationError(why, type="denied", non_retryable=True)
+            kind = UNHEARD if why.unheard else "denied"
+            raise ApplicationError(why.text, type=kind, non_retryable=True)
 
     @workflow.update
     async def say(self, text: str) -> None:

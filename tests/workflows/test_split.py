@@ -3,8 +3,9 @@
 import asyncio
 import signal
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -15,7 +16,9 @@ from temporalio.testing import ActivityEnvironment
 
 from agent_runtime.api import Agent, sqlite_services
 from agent_runtime.connectors.scripted import Line, ScriptedLLM
+from agent_runtime.contracts.errors import NotAllowed
 from agent_runtime.desk.desk import Desk
+from agent_runtime.domain.approval import Decision
 from agent_runtime.domain.limits import Mode
 from agent_runtime.domain.todo import Prepare
 from agent_runtime.domain.values import Principal, RunRef
@@ -83,6 +86,35 @@ async def test_row_26_27_30_54_a_run_outlives_its_worker_and_its_client_and_its_
     assert result.text.startswith("it is gone")
     assert seen + rest == whole
     assert sum(event["type"] == "TEXT_MESSAGE_CONTENT" for event in whole) > 1
+
+
+@pytest.mark.parametrize("unheard", [1, 9])
+async def test_row_19_a_decision_is_said_again_to_a_run_that_has_not_heard_of_its_question(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, unheard: int
+) -> None:
+    """A worker in the place of a killed one is told of the answer before it gets to the question."""
+    said, once = count(1), TemporalRuntime._update_once
+
+    async def early(self: TemporalRuntime, run_id: str, update: object, decision: Decision) -> None:
+        known = next(said) > unheard
+        await once(self, run_id, update, decision if known else replace(decision, approval_id=f"{run_id}~9~9~x"))
+
+    monkeypatch.setattr(TemporalRuntime, "_update_once", early)
+    services = stage.services(ScriptedLLM({"asker": [calls("erase", path="x"), Line("ok")]}))
+    one = troupe.asker.on(TemporalRuntime(stage.client, services, stage.settings))
+    async with Crew(stage.client, [one.spec], services, stage.settings.queue):
+        handle = await one.start("go", principal=WHO)
+        approval = ""
+        async for _, event in handle.events():
+            if event["type"] == "CUSTOM":
+                approval = str(cast(dict[str, Any], event["value"])["approvalId"])
+                break
+        if unheard > 1:
+            with pytest.raises(NotAllowed, match="no pending approval"):
+                await handle.approve(approval, LEAD)
+            unheard = 0
+        await handle.approve(approval, LEAD)
+        assert (await handle).text == "ok"
 
 
 async def test_row_57_workers_are_needed_until_the_last_run_of_their_make_has_ended(

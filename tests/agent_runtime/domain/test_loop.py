@@ -239,13 +239,14 @@ def test_row_19_an_approval_has_an_owner_a_secret_id_and_works_once() -> None:
     assert approval.id not in repr(other)
 
     def why(decision: Decision, state: RunState) -> str | None:
-        return refusal(
+        found = refusal(
             decision,
             pending=state.pending_approvals,
             spent=state.spent_approvals,
             owner=REF.principal,
             approvers=state.plan.approvers,
         )
+        return None if found is None else found.text
 
     boss = Principal("acme", "boss")
     assert why(Decision(approval.id, True, boss), state) is None
