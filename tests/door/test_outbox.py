@@ -1,18 +1,17 @@
 """Writes of one turn of the loop: none is lost, none overtakes another, and few wait for nobody."""
 
 import asyncio
-from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import outbox as room
 from gateway.http.cycle import DoorCycle
 from gateway.http.limits import DoorLimits
 from gateway.http.listener import Listener
 from gateway.http.protocol import DoorProtocol
 from gateway.outbox import AT_ONCE, FEW, MANY, Outbox
+from tests.outbox import Wire, put_under_load, transport, write_many
 
 
 @pytest.fixture(autouse=True)
@@ -20,47 +19,9 @@ def bunched() -> None:
     """As it is."""
 
 
-class Wire:
-    """A transport that notes what is written."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.closing = False
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def close(self) -> None:
-        self.closing = True
-
-    def abort(self) -> None:
-        self.closing = True
-
-    def get_extra_info(self, name: str) -> None:
-        """Nothing is known of it."""
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-
-def transport(wire: Wire) -> asyncio.Transport:
-    return cast(asyncio.Transport, wire)
-
-
-def write_many(outbox: Outbox, wire: Wire, count: int) -> None:
-    for number in range(count):
-        outbox.put(transport(wire), b"%d" % number)
-
-
 async def under_load() -> Outbox:
-    """One that has just seen a full turn."""
-    outbox, crowd = Outbox(), Wire()
-    write_many(outbox, crowd, AT_ONCE + FEW)
-    await asyncio.sleep(0)
-    assert len(crowd.written) == AT_ONCE + FEW
+    outbox = Outbox()
+    await put_under_load(outbox)
     return outbox
 
 
@@ -122,15 +83,15 @@ async def test_a_connection_that_refuses_a_write_costs_no_other_its_own() -> Non
     assert (ended.closing, other.written) == (True, [b"in time"])
 
 
-async def answered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> DoorProtocol:
+async def answered(wire: Wire) -> DoorProtocol:
     """A connection whose answer waits for the end of the turn."""
-    monkeypatch.setattr(room, "AT_ONCE", 0)
-    monkeypatch.setattr(room, "FEW", 0)
+    listener = Listener(DoorLimits(), frozenset({b"/"}))
+    await put_under_load(listener.outbox)
 
     async def serve(cycle: DoorCycle) -> None:
         cycle.answer(200, [b"content-length: 2"], b"hi")
 
-    protocol = DoorProtocol(Listener(DoorLimits(), frozenset({b"/"})), serve, asyncio.get_running_loop())
+    protocol = DoorProtocol(listener, serve, asyncio.get_running_loop())
     protocol.connection_made(transport(wire))
     protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
     await asyncio.sleep(0)
@@ -140,16 +101,16 @@ async def answered(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> DoorProtocol:
     return protocol
 
 
-async def test_a_client_that_closes_its_side_in_that_turn_gets_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_closes_its_side_in_that_turn_gets_its_answer() -> None:
     wire = Wire()
-    protocol = await answered(wire, monkeypatch)
+    protocol = await answered(wire)
     assert not protocol.eof_received(), "its transport closes the connection then"
     assert [written[-2:] for written in wire.written] == [b"hi"]
 
 
-async def test_a_gateway_that_goes_down_in_that_turn_answers_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gateway_that_goes_down_in_that_turn_answers_first() -> None:
     wire = Wire()
-    protocol = await answered(wire, monkeypatch)
+    protocol = await answered(wire)
     protocol.shutdown()
     assert ([written[-2:] for written in wire.written], wire.closing) == ([b"hi"], True)
 

@@ -6,13 +6,13 @@ from typing import Any, cast
 
 import pytest
 
-from gateway import outbox
 from gateway.domain.catalog import Origin
 from gateway.domain.failure import AttemptFailed, FailureKind
 from gateway.outbox import Outbox
 from gateway.upstream.connection import WRITE_BYTES, Connection
 from gateway.upstream.exchange import Phase
 from gateway.upstream.pool import Pool
+from tests.outbox import put_under_load
 from tests.upstream.scripted import OK, call_to
 
 ORIGIN = Origin("http", "127.0.0.1", 1)
@@ -154,14 +154,11 @@ async def test_writing_goes_on_when_the_socket_takes_more() -> None:
     await pool.close(0)
 
 
-async def test_an_answer_before_its_request_is_written_is_the_last_on_its_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_an_answer_before_its_request_is_written_is_the_last_on_its_connection() -> None:
     """The answer to the request would else go to the next one."""
-    monkeypatch.setattr(outbox, "AT_ONCE", 0)
-    monkeypatch.setattr(outbox, "FEW", 0)
     pool = pool_of(1)
     connection, hole = await connected(pool)
+    await put_under_load(pool.outbox)
     exchange = connection.start(call_to(ORIGIN), b"POST / HTTP/1.1\r\n\r\n")
     connection.data_received(OK)
     assert exchange.phase is Phase.DONE
