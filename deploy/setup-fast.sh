@@ -26,7 +26,7 @@ install() { # install DIRECTORY: what is compiled with CC, CFLAGS and LDFLAGS
     rm -rf "$work/wheel" "$1"
     "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/wheel" "$work/source"
     "$python" -m venv "$1"
-    "$1/bin/python" -m pip install --quiet --constraint constraints.txt "$work"/wheel/meterway-*.whl
+    "$1/bin/python" -m pip install --quiet --constraint constraints.txt "$(echo "$work"/wheel/meterway-*.whl)[postgres]"
 }
 
 if ! gcc --version | grep -q "Free Software Foundation"; then
