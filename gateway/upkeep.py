@@ -14,20 +14,20 @@ async def keep_up(trouble: str, work: Callable[[], Awaitable[object]], pause: Ca
     """Works and pauses in turn until it is cancelled.
 
     Whatever the work raises, its next turn comes: nobody would miss a task that ended by itself. `trouble` says what
-    does not go on, and is told of the first of failures in a row; of a bank that is away others tell.
+    does not go on, and is told of the first of failures of one kind in a row; of a bank that is away others tell.
     """
-    broken = False
+    known: type[Exception] | None = None
     while True:
         try:
             await work()
         except BankAway:
             pass
-        except Exception as error:  # noqa: BLE001
-            if not broken:
+        except Exception as error:  # noqa: BLE001  # of any kind, or what is missing here is noticed by its lack alone
+            if type(error) is not known:
                 _log.error("%s: %s", trouble, str(error) or repr(error), exc_info=not isinstance(error, StoreFailed))
-            broken = True
+            known = type(error)
         else:
-            broken = False
+            known = None
         await pause()
 
 

@@ -38,7 +38,7 @@ class Doorkeeper:
         self._store: DirectoryStore | None = None
         self._looking: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
-        self._unsown: Catalog | None = None
+        self._unseeded: Catalog | None = None
         self._wake = asyncio.Event()
 
     def budgets(self) -> Sequence[BudgetRow]:
@@ -66,7 +66,7 @@ class Doorkeeper:
         if self._store is None:
             self.ring.adopt(holders_of_file(catalog.keys.values(), self.peppers))
         else:
-            self._unsown = catalog
+            self._unseeded = catalog
             self._wake.set()
 
     async def look(self) -> None:
@@ -75,7 +75,7 @@ class Doorkeeper:
         async with self._turn:
             if store is None:
                 return
-            await self._sow(store)
+            await self._seed(store)
             if await asyncio.to_thread(store.version) == self.directory.version:
                 return
             directory = await asyncio.to_thread(store.snapshot)
@@ -84,13 +84,13 @@ class Doorkeeper:
             self.admins.adopt({row.id: (row.digest, row.pepper_id, row) for row in directory.admin_keys})
             self.directory = directory
 
-    async def _sow(self, store: DirectoryStore) -> None:
-        catalog = self._unsown
+    async def _seed(self, store: DirectoryStore) -> None:
+        catalog = self._unseeded
         if catalog is None:
             return
         await asyncio.to_thread(store.seed, rows_of_file(catalog.keys.values(), self.peppers, self._clock.wall_s()))
-        if self._unsown is catalog:
-            self._unsown = None
+        if self._unseeded is catalog:
+            self._unseeded = None
 
     async def close(self) -> None:
         if self._looking is not None:

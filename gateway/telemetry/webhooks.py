@@ -60,7 +60,7 @@ class Webhooks:
             _log.error("a webhook event of budget %s is lost: %d wait already", crossing.budget.id, WAITING_MAX)
 
     async def __aenter__(self) -> "Webhooks":
-        self._working = asyncio.create_task(keep_up("a webhook event is lost", self._work, self._room))
+        self._working = asyncio.create_task(keep_up("webhook events are lost", self._work, self._room))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -49,12 +49,12 @@ async def test_two_looks_at_once_end_with_the_newest_state() -> None:
 
 
 async def test_tenants_of_a_new_file_are_added_once_the_store_can_be_written() -> None:
-    sown: list[int] = []
+    seeded: list[int] = []
 
     class Locked(Directories):
         def seed(self, rows: Directory) -> None:
-            sown.append(len(rows.tenants))
-            if len(sown) == 1:
+            seeded.append(len(rows.tenants))
+            if len(seeded) == 1:
                 raise StoreFailed("locked")
 
     async def adopt(_: object) -> None:
@@ -67,7 +67,7 @@ async def test_tenants_of_a_new_file_are_added_once_the_store_can_be_written() -
         await keeper.look()
     for _ in range(2):
         await keeper.look()
-    assert sown == [0, 0]
+    assert seeded == [0, 0]
 
 
 def test_processes_that_start_at_once_have_one_pepper(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ async def test_of_failures_in_a_row_the_first_is_told(caplog: pytest.LogCaptureF
     assert said == ["it is not done: locked", "it is not done: full"]
 
 
+async def test_another_kind_of_failure_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+    said = await told_of([StoreFailed("locked"), KeyError("a"), KeyError("b"), StoreFailed("locked")], caplog)
+    assert said == ["it is not done: locked", "it is not done: 'a' (traced)", "it is not done: locked"]
+
+
 async def test_what_nobody_foresaw_is_told_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
     assert await told_of([IndexError()], caplog) == ["it is not done: IndexError() (traced)"]
 
