@@ -93,6 +93,12 @@ class Call:
                 return
         self._timer = self._loop.call_soon(self.advance)
 
+    @property
+    def client_port(self) -> int:
+        """0 where its client has gone."""
+        address: tuple[str, int] | None = self._transport.get_extra_info("peername")
+        return 0 if address is None else address[1]
+
     def resume(self) -> None:
         """The client reads again. Invariant: neither a running timer nor a gate is passed over."""
         self.paused = False

@@ -4,6 +4,7 @@ import asyncio
 import re
 import ssl
 from collections import deque
+from collections.abc import Container
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import unquote
@@ -127,6 +128,10 @@ class Simulator:
         async with asyncio.timeout(timeout_s):
             while self._calls:
                 await self._change()
+
+    def under_way(self, ports: Container[int]) -> dict[str, int]:
+        """Output tokens produced so far, by `x-request-id`, of calls in progress that came from these ports."""
+        return {call.request.header("x-request-id"): call.tokens for call in self._calls if call.client_port in ports}
 
     @property
     def connection_count(self) -> int:

@@ -108,7 +108,7 @@ async def test_gates_hold_head_first_event_and_events() -> None:
     pace = {"head_gate": "a", "first_event_gate": "b", "event_gate": "c", "gate_after_events": 2}
     async with simulator({"answer": {"text_chars": 40, "events": 10}, "pace": pace}) as sim:
         line = await connect(sim)
-        line.ask(CHAT, streamed())
+        line.ask(CHAT, streamed(), {"x-request-id": "r-1"})
         await sim.arrived(1)
         assert line.kept == b""
         sim.open("a")
@@ -117,8 +117,9 @@ async def test_gates_hold_head_first_event_and_events() -> None:
         held = await line.until(b'"delta":{"content":')
         await line.until(b"\n\n")
         assert b"[DONE]" not in held
-        [call] = sim._calls
-        assert call.tokens == 2
+        port = line.writer.get_extra_info("sockname")[1]
+        assert sim.under_way({port}) == {"r-1": 2}
+        assert sim.under_way({port + 1}) == {}, "calls of others"
         sim.open("c")
         got = await line.answer()
         line.close()
