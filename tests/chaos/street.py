@@ -123,8 +123,11 @@ class Street:
         return process
 
     async def ready(self) -> None:
-        """Every worker serves."""
+        """Every worker serves, none of them one that was killed and still listens."""
         until_s = time.monotonic() + SETTLED_S
+        while dying := [process for process in self.killed if process.is_running()]:
+            assert time.monotonic() < until_s, f"not dead yet: {dying}"
+            await asyncio.sleep(0.02)
         for port in range(self.admin, self.admin + self.workers):
             while not await _listens(port):
                 assert time.monotonic() < until_s, f"no worker on {port}"
