@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHORT := METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long and not programs"
-# Rooms whose tests watch the clock, or kill what others would wait for: one after the other. All else runs side by side.
-ALONE := tests/chaos tests/door tests/pipeline tests/rows tests/stores/redis tests/upstream tests/workflows
+# Tests that watch the clock run one after the other, those of many processes beside each other.
+ALONE := tests/chaos/test_cuts.py tests/chaos/test_outage.py tests/door tests/pipeline tests/rows tests/upstream
+CROWDED := tests/chaos tests/stores/redis tests/workflows
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -44,7 +46,8 @@ system-needs:
 	@bash deploy/system-needs.sh
 
 test: $(READY) system-needs  ## every test of the short programme (under 20 minutes on 2 cores)
-	$(SHORT) -n 2 --dist loadfile $(ALONE:%=--ignore=%)
+	$(SHORT) $(BESIDE) tests $(CROWDED:%=--ignore=%) $(ALONE:%=--ignore=%)
+	$(SHORT) $(BESIDE) $(CROWDED) $(ALONE:%=--ignore=%)
 	$(SHORT) $(ALONE)
 
 test-fast: $(READY) fast system-needs  ## the tests of the gateway against what `make fast` has compiled
