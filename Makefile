@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHORT := METERWAY_DIALECT_EXAMPLES=5000 METERWAY_FUZZ_INPUTS=200000 $(BIN)/pytest -m "not long and not programs"
 # Tests that watch the clock run one after the other, those of many processes beside each other.
-ALONE := tests/chaos/test_cuts.py tests/chaos/test_outage.py tests/door tests/pipeline tests/rows tests/upstream
-CROWDED := tests/chaos tests/stores/redis tests/workflows
+ALONE := tests/chaos/test_cuts.py tests/chaos/test_outage.py tests/door tests/pipeline tests/rows tests/stores/redis tests/upstream
+CROWDED := tests/chaos tests/workflows
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## this list

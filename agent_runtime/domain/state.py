@@ -93,10 +93,15 @@ class RunState:
         return asked if self.budget_approval is None else (*asked, self.budget_approval)
 
     @property
-    def clock_stopped(self) -> bool:
-        """Whether the run's time does not pass, as a person is being waited for and nothing else happens."""
+    def only_asks(self) -> bool:
+        """Whether a person is being waited for and nothing else happens."""
         busy = any(one.stage in (Stage.CHECKING, Stage.RUNNING) for one in self.calls)
-        return self.plan.limits.pause_while_asking and bool(self.pending_approvals) and not busy
+        return bool(self.pending_approvals) and not busy
+
+    @property
+    def clock_stopped(self) -> bool:
+        """Whether the run's time does not pass."""
+        return self.plan.limits.pause_while_asking and self.only_asks
 
 
 def new_run(ref: RunRef, plan: LoopPlan, deadline_s: float, seed: str) -> RunState:

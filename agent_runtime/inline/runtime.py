@@ -23,7 +23,8 @@ from agent_runtime.spec.fingerprint import fingerprint
 
 
 class InlineRuntime:
-    """Implements contracts.Runtime. Closing waits for the runs that are under way, or cancels them after `grace_s`."""
+    """Implements contracts.Runtime. Closing waits for the runs that are under way, or cancels them after `grace_s`; no
+    run that waits for a person is waited for."""
 
     def __init__(self, services: Services, *, grace_s: float = 10.0) -> None:
         self.services = services
@@ -39,10 +40,14 @@ class InlineRuntime:
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())
+        ends = CancelAsked("the runtime is closing")
+        for run_id, run in self._active.items():
+            if run_id in self._tasks and run.state.only_asks:
+                run.tell(ends)
         if tasks:
             await asyncio.wait(tasks, timeout=self._grace_s)
         for run in list(self._active.values()):
-            run.tell(CancelAsked("the runtime is closing"))
+            run.tell(ends)
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def start(self, spec: AgentSpec, request: RunRequest) -> str:

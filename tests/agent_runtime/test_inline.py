@@ -1,5 +1,6 @@
 """Agents in this process."""
 
+import asyncio
 import json
 import logging
 from dataclasses import replace
@@ -474,6 +475,17 @@ async def test_row_58_closing_waits_for_runs_and_then_ends_them() -> None:
     endless.on(InlineRuntime(endless.services, grace_s=0.01))
     handle = await endless.start("go")
     await endless.close()
+    assert (await handle.outcome()).outcome.finish_reason == "cancelled"
+
+
+async def test_row_58_closing_waits_for_nobody_to_decide() -> None:
+    one = agent([calls("delete", path="x")], policy=RequireAll())
+    assert one.services is not None
+    one.on(InlineRuntime(one.services, grace_s=3_600.0))
+    handle = await one.start("go")
+    await approval_of(handle)
+    async with asyncio.timeout(5):
+        await one.close()
     assert (await handle.outcome()).outcome.finish_reason == "cancelled"
 
 
