@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any
 
-from agent_runtime.api import Agent
+from agent_runtime.api import Agent, Handle
 from agent_runtime.connectors.scripted import Line, ScriptedLLM
 from agent_runtime.contracts.errors import ToolError
+from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.values import Principal
 from agent_runtime.stores.clock import SystemClock
 from agent_runtime.tools.access import AutoApprove
@@ -107,3 +108,10 @@ def asked(one: Agent) -> Any:
     assert one.services is not None
     llm: Any = one.services.llm
     return llm.asked
+
+
+async def approval_of(handle: Handle) -> Approval:
+    async for _, event in handle.events():
+        if event["type"] == "CUSTOM":
+            return (await handle.status()).pending_approvals[0]
+    raise AssertionError("nobody was asked")

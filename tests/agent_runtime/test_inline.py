@@ -1,6 +1,5 @@
 """Agents in this process."""
 
-import asyncio
 import json
 import logging
 from dataclasses import replace
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agent_runtime.api import Agent, Handle
+from agent_runtime.api import Agent
 from agent_runtime.connectors.scripted import Line
 from agent_runtime.contracts.errors import (
     ApprovalTimeout,
@@ -26,18 +25,10 @@ from agent_runtime.contracts.errors import (
 from agent_runtime.domain.approval import Approval
 from agent_runtime.domain.limits import Limits, Mode
 from agent_runtime.domain.values import Failure, Principal
-from agent_runtime.inline.runtime import InlineRuntime
 from agent_runtime.spec.guardrails import injection_signs, pii_redaction, stop_list
 from agent_runtime.spec.hooks import Block, Hook, Modify, ShortCircuit
 from agent_runtime.tools.access import Allowed, AllowList, CustomPolicy, Denied, RequireAll, Use
-from tests.agent_runtime.cast import ANN, BOSS, Props, agent, asked, calls
-
-
-async def approval_of(handle: Handle) -> Approval:
-    async for _, event in handle.events():
-        if event["type"] == "CUSTOM":
-            return (await handle.status()).pending_approvals[0]
-    raise AssertionError("nobody was asked")
+from tests.agent_runtime.cast import ANN, BOSS, Props, agent, approval_of, asked, calls
 
 
 async def test_a_run_uses_tools_and_answers() -> None:
@@ -463,30 +454,6 @@ async def test_row_59_a_stream_can_be_resumed_at_every_offset() -> None:
         rest = [(number, event) async for number, event in events.handle.events(offset)]
         assert [event for _, event in rest] == whole[offset:]
         assert [number for number, _ in rest] == list(range(offset, len(whole)))
-
-
-async def test_row_58_closing_waits_for_runs_and_then_ends_them() -> None:
-    one = agent([calls("slow"), Line("done")])
-    handle = await one.start("go")
-    await one.close()
-    assert (await handle).text == "done"
-    endless = agent([calls("forever")])
-    assert endless.services is not None
-    endless.on(InlineRuntime(endless.services, grace_s=0.01))
-    handle = await endless.start("go")
-    await endless.close()
-    assert (await handle.outcome()).outcome.finish_reason == "cancelled"
-
-
-async def test_row_58_closing_waits_for_nobody_to_decide() -> None:
-    one = agent([calls("delete", path="x")], policy=RequireAll())
-    assert one.services is not None
-    one.on(InlineRuntime(one.services, grace_s=3_600.0))
-    handle = await one.start("go")
-    await approval_of(handle)
-    async with asyncio.timeout(5):
-        await one.close()
-    assert (await handle.outcome()).outcome.finish_reason == "cancelled"
 
 
 async def test_a_message_may_follow_while_the_run_is_under_way() -> None:
