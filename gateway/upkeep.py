@@ -22,7 +22,7 @@ async def keep_up(trouble: str, work: Callable[[], Awaitable[object]], pause: Ca
             await work()
         except BankAway:
             pass
-        except Exception as error:  # noqa: BLE001  # of any kind, or what is missing here is noticed by its lack alone
+        except Exception as error:  # noqa: BLE001 - a task that ends tells nobody
             if type(error) is not known:
                 _log.error("%s: %s", trouble, str(error) or repr(error), exc_info=not isinstance(error, StoreFailed))
             known = type(error)
